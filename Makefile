@@ -1,0 +1,47 @@
+# NanoStreamWs needs a JDK of 21 or newer: JAVA_HOME, else the java on the PATH, else the newest under /usr/lib/jvm.
+JDK := $(shell for home in "$$JAVA_HOME" "$$(readlink -f "$$(command -v java)" | sed 's,/bin/java$$,,')" \
+         $$(for r in /usr/lib/jvm/*/release; do sed -n "s,^JAVA_VERSION=\"\([0-9]*\).*,\1 $${r%/release},p" $$r; done 2>/dev/null \
+            | sort -rn | cut -d' ' -f2); do \
+         [ -x "$$home/bin/javac" ] && [ "$$(sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' "$$home/release" 2>/dev/null)" -ge 21 ] 2>/dev/null \
+           && echo "$$home" && break; done)
+ifeq ($(JDK),)
+  $(error no JDK of 21 or newer was found: install one (Debian, Ubuntu: apt install default-jdk-headless) or set JAVA_HOME)
+endif
+JAVA   := $(JDK)/bin/java
+JAVAC  := $(JDK)/bin/javac --release 21 -encoding UTF-8 -Xlint:all -Werror
+ARGS   ?= --secret my_secret
+URL    ?= ws://127.0.0.1:8080/
+JUNIT  := .build/junit-platform-console-standalone-1.13.4.jar
+SHA256 := 3fdfc37e29744a9a67dd5365e81467e26fbde0b7aa204e6f8bbe79eeaa7ae892
+
+.PHONY: run demo listen test slow clean
+
+run: # the server, with the secret of the README's examples; with one of your own: make run ARGS=--secret
+	@exec $(JAVA) NanoStreamWs.java $(ARGS)
+
+demo: # the server on this machine alone, open to all, and blocks such as a Nano node posts
+	@$(JAVA) NanoStreamWs.java --host 127.0.0.1 & server=$$!; trap 'kill $$server 2>/dev/null; wait $$server' EXIT INT TERM; \
+	  $(JAVA) test/DemoFeed.java
+
+listen: # prints what a listener gets
+	@exec $(JAVA) test/Listen.java $(URL)
+
+test: .build/tests # all but the slow ones
+	@test/run.sh $(JAVA) $(JUNIT) --exclude-tag=slow
+
+slow: .build/tests
+	@test/run.sh $(JAVA) $(JUNIT) --include-tag=slow
+
+.build/tests: NanoStreamWs.java $(wildcard test/*.java) $(JUNIT)
+	@rm -rf .build/classes && mkdir -p .build/classes
+	$(JAVAC) -d .build/classes -cp $(JUNIT) NanoStreamWs.java test/*.java
+	@touch $@
+
+$(JUNIT):
+	@mkdir -p .build
+	mvn -q org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy -DoutputDirectory=.build \
+	  -Dartifact=org.junit.platform:junit-platform-console-standalone:1.13.4
+	@echo "$(SHA256)  $@" | sha256sum -c --quiet || { rm -f $@; exit 1; }
+
+clean:
+	rm -rf .build

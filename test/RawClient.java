@@ -1,0 +1,169 @@
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import java.io.ByteArrayOutputStream;
+import java.io.DataInputStream;
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.net.InetSocketAddress;
+import java.net.Socket;
+
+/** A client made of bytes: it knows HTTP and RFC 6455 by itself, and shares no code with the server. */
+final class RawClient implements AutoCloseable {
+    /** A frame as it came. */
+    record Frame(int firstByte, byte[] payload) {
+        boolean isText() {
+            return firstByte == 0x81;
+        }
+
+        boolean isClose() {
+            return firstByte == 0x88;
+        }
+
+        String text() {
+            return new String(payload, UTF_8);
+        }
+
+        /** The code of a close frame. */
+        int code() {
+            return (payload[0] & 0xFF) << 8 | payload[1] & 0xFF;
+        }
+    }
+
+    final Socket socket = new Socket();
+    final DataInputStream in;
+    final OutputStream out;
+
+    RawClient(int port) throws IOException {
+        this(port, 0);
+    }
+
+    /** @param receiveBuffer bytes, or 0 for the system's own choice */
+    RawClient(int port, int receiveBuffer) throws IOException {
+        if (receiveBuffer > 0)
+            socket.setReceiveBufferSize(receiveBuffer);
+        socket.connect(new InetSocketAddress("127.0.0.1", port));
+        socket.setTcpNoDelay(true);
+        socket.setSoTimeout(20_000);
+        in = new DataInputStream(new java.io.BufferedInputStream(socket.getInputStream(), 65536));
+        out = socket.getOutputStream();
+    }
+
+    /** A client that is admitted. */
+    static RawClient admitted(int port, String target, String... fields) throws IOException {
+        RawClient client = new RawClient(port);
+        String head = client.upgrade(target, fields);
+        if (!head.startsWith("HTTP/1.1 101 "))
+            throw new IOException("not admitted: " + head);
+        return client;
+    }
+
+    /** The request of a handshake, with more fields, each as {@code Name: value}. */
+    static String handshake(String target, String... fields) {
+        StringBuilder request = new StringBuilder("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+            + "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n");
+        for (String field : fields)
+            request.append(field).append("\r\n");
+        return request.append("\r\n").toString();
+    }
+
+    /** Sends a handshake; returns the head of the answer. */
+    String upgrade(String target, String... fields) throws IOException {
+        send(handshake(target, fields));
+        return head();
+    }
+
+    void send(String text) throws IOException {
+        out.write(text.getBytes(ISO_8859_1));
+    }
+
+    void send(byte[] bytes) throws IOException {
+        out.write(bytes);
+    }
+
+    /** Reads the head of an answer, with its empty line. */
+    String head() throws IOException {
+        StringBuilder head = new StringBuilder();
+        while (head.length() < 4 || !head.substring(head.length() - 4).equals("\r\n\r\n"))
+            head.append((char) in.readUnsignedByte());
+        return head.toString();
+    }
+
+    /** Reads an answer, with the body that its Content-Length announces. */
+    String answer() throws IOException {
+        String head = head();
+        for (String line : head.split("\r\n"))
+            if (line.toLowerCase().startsWith("content-length:"))
+                return head + new String(in.readNBytes(Integer.parseInt(line.substring(15).strip())), ISO_8859_1);
+        return head;
+    }
+
+    /** The status of an answer's head. */
+    static int status(String head) {
+        return Integer.parseInt(head.substring(9, 12));
+    }
+
+    /** A masked frame. */
+    static byte[] frame(int firstByte, byte[] payload) {
+        ByteArrayOutputStream frame = new ByteArrayOutputStream();
+        frame.write(firstByte);
+        if (payload.length < 126) {
+            frame.write(0x80 | payload.length);
+        } else if (payload.length < 65536) {
+            frame.write(0x80 | 126);
+            frame.write(payload.length >> 8);
+            frame.write(payload.length);
+        } else {
+            frame.write(0x80 | 127);
+            for (int shift = 56; shift >= 0; shift -= 8)
+                frame.write((int) ((long) payload.length >> shift));
+        }
+        byte[] mask = {0x37, (byte) 0xfa, 0x21, 0x3d}; // of the RFC's example (§5.7)
+        frame.writeBytes(mask);
+        for (int i = 0; i < payload.length; i++)
+            frame.write(payload[i] ^ mask[i % 4]);
+        return frame.toByteArray();
+    }
+
+    static byte[] frame(int firstByte, String payload) {
+        return frame(firstByte, payload.getBytes(UTF_8));
+    }
+
+    /** Reads a frame, and checks what RFC 6455 asks of a server's. */
+    Frame frame() throws IOException {
+        int first = in.readUnsignedByte(), second = in.readUnsignedByte();
+        if ((second & 0x80) != 0)
+            throw new IOException("a server's frame is masked");
+        long length = second == 126 ? in.readUnsignedShort() : second == 127 ? in.readLong() : second;
+        if (second == 126 && length < 126 || second == 127 && length < 65536)
+            throw new IOException("length is not minimal");
+        return new Frame(first, in.readNBytes((int) length));
+    }
+
+    /** Reads the next text frame's payload; pings are passed over. */
+    String text() throws IOException {
+        while (true) {
+            Frame frame = frame();
+            if (frame.isText())
+                return frame.text();
+            if (frame.firstByte() != 0x89)
+                throw new IOException("expected a text frame, got " + Integer.toHexString(frame.firstByte()));
+        }
+    }
+
+    /** Whether the server has ended the connection in order: nothing more comes, and no reset. */
+    boolean atEnd() throws IOException {
+        try {
+            in.readByte();
+            return false;
+        } catch (EOFException e) {
+            return true;
+        }
+    }
+
+    @Override
+    public void close() throws IOException {
+        socket.close();
+    }
+}

@@ -1,0 +1,97 @@
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.InstantSource;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.function.BooleanSupplier;
+
+/** A server on free ports of the loopback address, with a clock and a log that a test can see and turn. */
+final class TestServer implements AutoCloseable {
+    /** The secret of the documentation, and its token, which is valid until 2066. */
+    static final String SECRET = "my_secret";
+    static final String DOCUMENTED_TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
+        + "eyJpYXQiOjE1MjUzMzc5MjksImV4cCI6MzA1MDY3NTg2OH0.tfqls3_fV6RQnOfx4-PMed_E2XCttNFr0uppm_nclsw";
+    private static final Duration PATIENCE = Duration.ofSeconds(20);
+
+    final NanoStreamWs.Server server;
+    volatile Instant now = Instant.now();
+    private final ByteArrayOutputStream log = new ByteArrayOutputStream();
+    private final NanoStreamWs.Log events;
+    private final HttpClient http = HttpClient.newHttpClient();
+
+    /** @param args the command line, behind free ports; none waits long at its end */
+    TestServer(String... args) throws Exception {
+        List<String> all = new ArrayList<>(List.of("--host=127.0.0.1", "--port=0", "--drain=2"));
+        all.addAll(List.of(args));
+        if (!String.join(" ", args).contains("--feed"))
+            all.add("--feed=http://127.0.0.1:0/");
+        InstantSource clock = () -> now;
+        events = new NanoStreamWs.Log(new PrintStream(log, true, UTF_8), clock);
+        server = new NanoStreamWs.Server(new NanoStreamWs.Settings(all.toArray(String[]::new), Map.of(), () -> "made"),
+            clock, events);
+        server.start();
+    }
+
+    int port() {
+        return server.port();
+    }
+
+    int feedPort() {
+        return server.feedPort(0);
+    }
+
+    /** Posts a message; returns the status. */
+    int post(String message) throws Exception {
+        return post(message.getBytes(UTF_8));
+    }
+
+    int post(byte[] message) throws Exception {
+        HttpRequest request = HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + feedPort() + "/"))
+            .version(HttpClient.Version.HTTP_1_1).POST(HttpRequest.BodyPublishers.ofByteArray(message)).build();
+        return http.send(request, HttpResponse.BodyHandlers.ofString()).statusCode();
+    }
+
+    /** The log so far. */
+    String log() {
+        return log.toString(UTF_8);
+    }
+
+    /** Waits until the log has the text, and returns the line that has it. */
+    String awaitLog(String text) {
+        await("the log has " + text, () -> log().contains(text));
+        return log().lines().filter(line -> line.contains(text)).findFirst().orElseThrow();
+    }
+
+    void awaitListeners(int count) {
+        await(count + " listeners", () -> server.listeners() == count);
+    }
+
+    static void await(String what, BooleanSupplier condition) {
+        long end = System.nanoTime() + PATIENCE.toNanos();
+        while (!condition.getAsBoolean()) {
+            if (System.nanoTime() > end)
+                throw new AssertionError("waited " + PATIENCE.toSeconds() + " s for: " + what);
+            try {
+                Thread.sleep(1);
+            } catch (InterruptedException e) {
+                throw new AssertionError(e);
+            }
+        }
+    }
+
+    @Override
+    public void close() {
+        server.close();
+        events.close();
+        http.close();
+    }
+}
