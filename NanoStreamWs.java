@@ -2323,7 +2323,7 @@ public final class NanoStreamWs {
             if (!closing.compareAndSet(false, true))
                 return;
             long deadline = System.nanoTime() + settings.drain.toNanos();
-            events.event("stop", "draining " + broadcaster.size() + " listeners, for at most " + settings.drain + " (--drain)");
+            events.event("stop", "draining " + broadcaster.size() + " listeners for at most " + settings.drain + " (--drain)");
             draining = true;
             feedSockets.stream().filter(Objects::nonNull).forEach(Http::closeQuietly);
             broadcaster.send(Opcode.CLOSE, Frame.closePayload(CloseCode.GOING_AWAY, "server is shutting down"));
@@ -2333,6 +2333,8 @@ public final class NanoStreamWs {
                 LockSupport.parkNanos(1_000_000);
             List<Listener> late = broadcaster.listeners();
             late.forEach(listener -> listener.reset("it had not taken everything when --drain was over"));
+            for (int i = 0; i < Limits.LINGER && broadcaster.size() > 0; i++)
+                LockSupport.parkNanos(1_000_000); // for its log lines
             Http.closeQuietly(listenerSocket);
             pending.forEach(Http::closeQuietly);
             posting.forEach(Http::closeQuietly);

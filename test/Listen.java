@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.WebSocket;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.CompletionStage;
+import java.util.concurrent.CountDownLatch;
+
+/** Prints what a listener gets, a message a line: java test/Listen.java [URL], ws://127.0.0.1:8080/ by default. */
+final class Listen implements WebSocket.Listener {
+    private final StringBuilder message = new StringBuilder();
+    private final CountDownLatch closed = new CountDownLatch(1);
+
+    public static void main(String[] args) throws InterruptedException {
+        URI url = URI.create(args.length > 0 ? args[0] : "ws://127.0.0.1:8080/");
+        Listen listener = new Listen();
+        try {
+            HttpClient.newHttpClient().newWebSocketBuilder().buildAsync(url, listener).join();
+        } catch (CompletionException e) {
+            System.err.println("not connected: " + e.getCause().getMessage());
+            System.exit(1);
+        }
+        listener.closed.await();
+    }
+
+    @Override
+    public CompletionStage<?> onText(WebSocket socket, CharSequence part, boolean last) {
+        message.append(part);
+        if (last) {
+            System.out.println(message);
+            message.setLength(0);
+        }
+        socket.request(1);
+        return null;
+    }
+
+    @Override
+    public CompletionStage<?> onClose(WebSocket socket, int code, String reason) {
+        System.err.println("closed with " + code + " " + reason);
+        closed.countDown();
+        return null;
+    }
+
+    @Override
+    public void onError(WebSocket socket, Throwable error) {
+        System.err.println("connection lost: " + error.getMessage());
+        closed.countDown();
+    }
+}

@@ -1,0 +1,121 @@
+import static org.junit.jupiter.api.Assertions.*;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Test;
+
+@SuppressWarnings("try") // a stuck client is only there
+@DisplayName("A listener that takes nothing costs the others nothing, and is evicted")
+class StuckListenerTest {
+    private static final String LARGE = "x".repeat(256 * 1024);
+
+    /** A client that is admitted and then never reads. */
+    private static RawClient stuck(TestServer server) throws Exception {
+        RawClient client = new RawClient(server.port(), 4096);
+        assertEquals(101, RawClient.status(client.upgrade("/")));
+        return client;
+    }
+
+    @Test
+    void othersGetEverythingWhileManyAreStuck() throws Exception {
+        // Neither rule evicts anybody here, so the others get their messages past the stuck ones.
+        try (TestServer server = new TestServer("--max-lag=1000000000", "--write-timeout=1000")) {
+            List<RawClient> stuck = new ArrayList<>(), good = new ArrayList<>();
+            for (int i = 0; i < 40; i++) {
+                stuck.add(stuck(server));
+                if (i % 2 == 0)
+                    good.add(RawClient.admitted(server.port(), "/"));
+            }
+            for (int i = 0; i < 30; i++) {
+                String message = i + LARGE;
+                assertEquals(200, server.post(message));
+                for (RawClient client : good)
+                    assertEquals(message, client.text());
+            }
+            assertEquals(60, server.server.listeners());
+            for (RawClient client : good)
+                client.close();
+            server.awaitListeners(40);
+            for (RawClient client : stuck)
+                client.close();
+            server.awaitListeners(0);
+        }
+    }
+
+    @Test
+    void whoIsTooFarBehindIsEvictedAndTheLogSaysWhy() throws Exception {
+        try (TestServer server = new TestServer("--max-lag=1048576", "--write-timeout=1000");
+             RawClient stuck = stuck(server); RawClient good = RawClient.admitted(server.port(), "/")) {
+            int posted = 0;
+            for (; server.server.listeners() == 2 && posted < 200; posted++) {
+                server.post(LARGE);
+                good.text();
+            }
+            String line = server.awaitLog("--max-lag");
+            assertTrue(line.matches("\\S+ dropped 127\\.0\\.0\\.1:\\d+: it is \\d+ bytes behind \\(--max-lag\\), now 1"), line);
+            server.awaitListeners(1);
+            server.post("still there");
+            assertEquals("still there", good.text());
+        }
+    }
+
+    @Test
+    void whoTakesNothingForTheWriteTimeoutIsEvictedAndTheLogSaysWhy() throws Exception {
+        try (TestServer server = new TestServer("--max-lag=1000000000", "--write-timeout=0.3");
+             RawClient stuck = stuck(server); RawClient good = RawClient.admitted(server.port(), "/")) {
+            for (int i = 0; i < 20; i++) {
+                server.post(LARGE);
+                good.text();
+            }
+            String line = server.awaitLog("--write-timeout");
+            assertTrue(line.matches("\\S+ dropped 127\\.0\\.0\\.1:\\d+: it took nothing for 300 ms \\(--write-timeout\\), now 1"), line);
+            server.awaitListeners(1);
+        }
+    }
+
+    @Test
+    void whoReadsOnAfterBeingStuckHasLostNothing() throws Exception {
+        try (TestServer server = new TestServer("--max-lag=1000000000", "--write-timeout=1000");
+             RawClient slow = stuck(server); RawClient good = RawClient.admitted(server.port(), "/")) {
+            for (int i = 0; i < 40; i++) {
+                server.post(i + LARGE);
+                good.text();
+            }
+            for (int i = 0; i < 40; i++)
+                assertEquals(i + LARGE, slow.text());
+            // Its lane takes it back, or somebody goes on for it: either way it gets what comes.
+            for (int i = 0; i < 100; i++) {
+                server.post("more " + i);
+                assertEquals("more " + i, slow.text());
+                assertEquals("more " + i, good.text());
+            }
+        }
+    }
+
+    @Test
+    void memoryDoesNotGrowWithTheNumberOfTheStuck() throws Exception {
+        long few = heapWithStuck(2), many = heapWithStuck(60);
+        // 58 more, each more than 10 MB behind: one copy each would be 600 MB
+        assertTrue(many - few < 20_000_000, "heap with 2 stuck " + few + ", with 60 " + many);
+    }
+
+    private static long heapWithStuck(int count) throws Exception {
+        try (TestServer server = new TestServer("--max-lag=1000000000", "--write-timeout=1000");
+             RawClient good = RawClient.admitted(server.port(), "/")) {
+            List<RawClient> stuck = new ArrayList<>();
+            for (int i = 0; i < count; i++)
+                stuck.add(stuck(server));
+            for (int i = 0; i < 60; i++) {
+                server.post(LARGE);
+                good.text();
+            }
+            System.gc();
+            long heap = Runtime.getRuntime().totalMemory() - Runtime.getRuntime().freeMemory();
+            for (RawClient client : stuck)
+                client.close();
+            server.awaitListeners(1);
+            return heap;
+        }
+    }
+}
