@@ -2323,7 +2323,7 @@ public final class NanoStreamWs {
             if (!closing.compareAndSet(false, true))
                 return;
             long deadline = System.nanoTime() + settings.drain.toNanos();
-            events.event("stop", "draining " + broadcaster.size() + " listeners for at most " + settings.drain + " (--drain)");
+            events.event("stop", "draining " + broadcaster.size() + " listeners for at most " + settings.drain.toMillis() + " ms (--drain)");
             draining = true;
             feedSockets.stream().filter(Objects::nonNull).forEach(Http::closeQuietly);
             broadcaster.send(Opcode.CLOSE, Frame.closePayload(CloseCode.GOING_AWAY, "server is shutting down"));
