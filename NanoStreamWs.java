@@ -2293,9 +2293,9 @@ public final class NanoStreamWs {
         private void read(Listener listener) {
             String how = listener.read(), dropped = listener.dropped;
             broadcaster.remove(listener);
-            places.decrementAndGet();
             events.event(dropped == null ? "left" : "dropped",
                 listener + (dropped == null ? " " + how : ": " + dropped) + ", now " + broadcaster.size());
+            places.decrementAndGet(); // last: the end of the process waits for it
         }
 
         private void readStandardInput() {
@@ -2329,12 +2329,12 @@ public final class NanoStreamWs {
             broadcaster.send(Opcode.CLOSE, Frame.closePayload(CloseCode.GOING_AWAY, "server is shutting down"));
             for (Socket socket : posting)
                 Http.closeQuietly(socket::shutdownInput); // what is being answered still is; what is idle ends
-            while ((broadcaster.size() > 0 || !posting.isEmpty()) && System.nanoTime() < deadline)
+            while ((places.get() > 0 || !posting.isEmpty()) && System.nanoTime() < deadline)
                 LockSupport.parkNanos(1_000_000);
             List<Listener> late = broadcaster.listeners();
             late.forEach(listener -> listener.reset("it had not taken everything when --drain was over"));
-            for (int i = 0; i < Limits.LINGER && broadcaster.size() > 0; i++)
-                LockSupport.parkNanos(1_000_000); // for its log lines
+            for (int i = 0; i < Limits.LINGER && places.get() > 0; i++)
+                LockSupport.parkNanos(1_000_000); // for their log lines
             Http.closeQuietly(listenerSocket);
             pending.forEach(Http::closeQuietly);
             posting.forEach(Http::closeQuietly);

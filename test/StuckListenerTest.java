@@ -33,7 +33,7 @@ class StuckListenerTest {
                 for (RawClient client : good)
                     assertEquals(message, client.text());
             }
-            assertEquals(60, server.server.listeners());
+            server.awaitListeners(60);
             for (RawClient client : good)
                 client.close();
             server.awaitListeners(40);
@@ -47,6 +47,7 @@ class StuckListenerTest {
     void whoIsTooFarBehindIsEvictedAndTheLogSaysWhy() throws Exception {
         try (TestServer server = new TestServer("--max-lag=1048576", "--write-timeout=1000");
              RawClient stuck = stuck(server); RawClient good = RawClient.admitted(server.port(), "/")) {
+            server.awaitListeners(2);
             int posted = 0;
             for (; server.server.listeners() == 2 && posted < 200; posted++) {
                 server.post(LARGE);

@@ -67,7 +67,11 @@ final class TestServer implements AutoCloseable {
 
     /** Waits until the log has the text, and returns the line that has it. */
     String awaitLog(String text) {
-        await("the log has " + text, () -> log().contains(text));
+        try {
+            await("the log has " + text, () -> log().contains(text));
+        } catch (AssertionError e) {
+            throw new AssertionError(e.getMessage() + "; it has:\n" + log());
+        }
         return log().lines().filter(line -> line.contains(text)).findFirst().orElseThrow();
     }
 
