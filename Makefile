@@ -11,26 +11,28 @@ JAVA   := $(JDK)/bin/java
 JAVAC  := $(JDK)/bin/javac --release 21 -encoding UTF-8 -Xlint:all -Werror
 ARGS   ?= --secret my_secret
 URL    ?= ws://127.0.0.1:8080/
+FEED   ?= http://127.0.0.1:3000/
 JUNIT  := .build/junit-platform-console-standalone-1.13.4.jar
 SHA256 := 3fdfc37e29744a9a67dd5365e81467e26fbde0b7aa204e6f8bbe79eeaa7ae892
 
-.PHONY: run demo listen test slow clean
+.PHONY: run demo listen test bench-stuck clean
 
 run: # the server, with the secret of the README's examples; with one of your own: make run ARGS=--secret
 	@exec $(JAVA) NanoStreamWs.java $(ARGS)
 
 demo: # the server on this machine alone, open to all, and blocks such as a Nano node posts
-	@$(JAVA) NanoStreamWs.java --host 127.0.0.1 & server=$$!; trap 'kill $$server 2>/dev/null; wait $$server' EXIT INT TERM; \
-	  $(JAVA) test/DemoFeed.java
+	@$(JAVA) NanoStreamWs.java --host 127.0.0.1 $(PORTS) & server=$$!; \
+	  trap 'kill $$server $$feed 2>/dev/null; wait $$server; exit 0' INT TERM; \
+	  $(JAVA) test/DemoFeed.java $(FEED) & feed=$$!; wait $$feed; kill $$server 2>/dev/null; wait $$server
 
 listen: # prints what a listener gets
 	@exec $(JAVA) test/Listen.java $(URL)
 
-test: .build/tests # all but the slow ones
-	@test/run.sh $(JAVA) $(JUNIT) --exclude-tag=slow
+test: .build/tests
+	@test/run.sh $(JAVA) $(JUNIT)
 
-slow: .build/tests
-	@test/run.sh $(JAVA) $(JUNIT) --include-tag=slow
+bench-stuck: .build/tests # what listeners that stop reading cost the others
+	@$(JAVA) -cp .build/classes StuckBench
 
 .build/tests: NanoStreamWs.java $(wildcard test/*.java) $(JUNIT)
 	@rm -rf .build/classes && mkdir -p .build/classes

@@ -376,10 +376,10 @@ public final class NanoStreamWs {
                 case "host" -> host = value;
                 case "port" -> port = (int) number(name, value, 0, 65535);
                 case "secret" -> secrets.add(value.getBytes(UTF_8));
-                case "secret-file" -> secrets.add(Files.readString(Path.of(value)).lines().findFirst().orElse("").getBytes(UTF_8));
+                case "secret-file" -> secrets.add(value.isEmpty() ? new byte[0] : firstLine(value));
                 case "token" -> token = seconds(name, value);
                 case "leeway" -> leeway = seconds(name, value);
-                case "origin" -> Arrays.stream(value.split(",")).map(String::strip).forEach(origins::add);
+                case "origin" -> Arrays.stream(value.split(",", -1)).map(String::strip).forEach(origins::add);
                 case "feed" -> feeds.add(feed(value));
                 case "ping" -> ping = seconds(name, value);
                 case "max-listeners" -> maxListeners = (int) number(name, value, 1, Integer.MAX_VALUE);
@@ -390,6 +390,15 @@ public final class NanoStreamWs {
             }
             if (value.isEmpty() || name.startsWith("secret") && secrets.getLast().length == 0)
                 throw new UsageException("--" + name + " wants a value, as in --" + name + "=VALUE");
+        }
+
+        private static byte[] firstLine(String file) throws IOException {
+            try {
+                return Files.readString(Path.of(file)).lines().findFirst().orElse("").getBytes(UTF_8);
+            } catch (InvalidPathException | IOException e) {
+                throw new IOException("cannot read " + file + ": " + (e instanceof NoSuchFileException ? "no such file"
+                    : e instanceof CharacterCodingException ? "it is not UTF-8" : e.getMessage()));
+            }
         }
 
         private static long number(String name, String value, long least, long most) throws UsageException {
@@ -446,7 +455,7 @@ public final class NanoStreamWs {
             return value;
         }
 
-        /** Appends the value in the shortest form: no space, and only the escapes that are needed. */
+        /** Appends the value without spaces, and with no other escapes than are needed. */
         default void write(StringBuilder out) {
             switch (this) {
                 case Obj(var members) -> {
@@ -693,9 +702,9 @@ public final class NanoStreamWs {
             String[] words = lines[0].split(" ", -1);
             if (words.length != 3 || !isToken(words[0]) || !VERSION.matcher(words[2]).matches())
                 throw malformed("expected method, target and HTTP version, one space between");
-            boolean http11 = words[2].equals("HTTP/1.1");
-            if (!http11 && !words[2].equals("HTTP/1.0"))
+            if (!words[2].startsWith("HTTP/1."))
                 throw new Refusal(Rejection.HTTP_VERSION, words[2]);
+            boolean http11 = !words[2].equals("HTTP/1.0"); // RFC 9110 §2.5: a higher minor version is read as ours
             // 3. §5: field-line = field-name ":" OWS field-value OWS. A space before the name is obs-fold (§5.2), one
             // before the colon smuggles (§5.1): with neither is the name a token.
             Map<String, List<String>> fields = new HashMap<>();
@@ -708,7 +717,7 @@ public final class NanoStreamWs {
                 fields.computeIfAbsent(parts[0].toLowerCase(Locale.ROOT), n -> new ArrayList<>(1)).add(parts[1].strip());
             }
             // 4. §3.2.1: origin-form; §3.2.2: "a server MUST accept the absolute-form"
-            String target = words[1].startsWith("/") ? words[1] : words[1].replaceFirst("^(?i:http)://[^/?#]+(?=/)", "");
+            String target = words[1].startsWith("/") ? words[1] : words[1].replaceFirst("^(?i:http)://[^/?#]+/?", "/");
             if (!target.startsWith("/") || !target.chars().allMatch(c -> c > ' ' && c < 0x7F && c != '#'))
                 throw malformed("expected a path");
             String[] parts = target.split("\\?", 2);
@@ -898,7 +907,10 @@ public final class NanoStreamWs {
             end -= start;
             start = 0;
             out.flush();
-            socket.setSoTimeout((int) Math.max(1, (deadline - System.nanoTime()) / 1_000_000));
+            long left = deadline - System.nanoTime();
+            if (left <= 0) // also for who always has a byte more
+                throw new SocketTimeoutException();
+            socket.setSoTimeout((int) (left / 1_000_000) + 1);
             int n = in.read(buffer, end, buffer.length - end);
             end += Math.max(0, n);
             return n >= 0;
@@ -1983,7 +1995,7 @@ public final class NanoStreamWs {
                 throw new Refusal(Rejection.MESSAGE_TOO_LARGE, length + " bytes, the most is " + Limits.MAX_MESSAGE);
             if (expect != null && !expect.equalsIgnoreCase("100-continue"))
                 throw new Refusal(Rejection.EXPECTATION, Log.quote(expect));
-            if (expect != null) // RFC 9110 §10.1.1; flushed before the body is waited for
+            if (expect != null && request.http11()) // RFC 9110 §10.1.1; flushed before the body is waited for
                 out.write("HTTP/1.1 100 Continue\r\n\r\n".getBytes(ISO_8859_1));
             return Integer.parseInt(length);
         }
@@ -2362,7 +2374,7 @@ public final class NanoStreamWs {
             System.err.println("NanoStreamWs: " + e.getMessage());
             System.exit(2);
         } catch (IOException e) {
-            System.err.println("NanoStreamWs: " + (e instanceof NoSuchFileException ? "no such file: " : "") + e.getMessage());
+            System.err.println("NanoStreamWs: " + e.getMessage());
             System.exit(1);
         }
     }

@@ -50,7 +50,16 @@ final class DemoFeed {
             accounts.add(new Account());
     }
 
-    public static void main(String[] args) throws Exception {
+    public static void main(String[] args) throws InterruptedException {
+        try {
+            post(args);
+        } catch (IOException e) {
+            System.err.println("DemoFeed: " + e.getMessage());
+            System.exit(1);
+        }
+    }
+
+    private static void post(String[] args) throws IOException, InterruptedException {
         URI url = URI.create(args.length > 0 ? args[0] : "http://127.0.0.1:3000/");
         long blocks = args.length > 1 ? Long.parseLong(args[1]) : Long.MAX_VALUE;
         HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
@@ -78,7 +87,7 @@ final class DemoFeed {
                 return client.send(request, HttpResponse.BodyHandlers.discarding()).statusCode();
             } catch (ConnectException e) {
                 if (System.nanoTime() >= end)
-                    throw new IOException("nobody listens on " + request.uri());
+                    throw new IOException("nobody listens on " + request.uri(), e);
             }
         }
     }

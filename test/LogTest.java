@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.*;
+
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.time.Instant;
+import java.util.List;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+@DisplayName("Log lines: one line an event, bounded, and safe to read")
+class LogTest {
+    private static final int BURST = NanoStreamWs.Limits.LOG_BURST, RATE = NanoStreamWs.Limits.LOG_RATE;
+    private static final int QUOTED = NanoStreamWs.Limits.MAX_QUOTED;
+
+    private final ByteArrayOutputStream out = new ByteArrayOutputStream();
+    private Instant now = Instant.parse("2026-01-02T03:04:05.006789Z");
+    private final NanoStreamWs.Log log = new NanoStreamWs.Log(new PrintStream(out, true, UTF_8), () -> now);
+
+    /** Closes the log, which writes what is waiting. */
+    private List<String> lines() {
+        log.close();
+        return out.toString(UTF_8).lines().toList();
+    }
+
+    private void events(String kind, int count) {
+        for (int i = 0; i < count; i++)
+            log.event(kind, kind + i);
+    }
+
+    static List<List<String>> quotations() {
+        return List.of(
+            List.of("", "\"\""),
+            List.of("plain text ~!#", "\"plain text ~!#\""),
+            List.of("a\"b", "\"a\\\"b\""),
+            List.of("a\\b", "\"a\\\\b\""),
+            List.of("a\\u000ab", "\"a\\\\u000ab\""), // not to be taken for a line break
+            List.of("a\nb\rc\td\0e\u001b[31m", "\"a\\u000ab\\u000dc\\u0009d\\u0000e\\u001b[31m\""),
+            List.of("\u007f\u0080\u0085\u009b", "\"\\u007f\\u0080\\u0085\\u009b\""),
+            List.of("\u00e9\u2028\u202e\uffff", "\"\\u00e9\\u2028\\u202e\\uffff\""),
+            List.of("\ud83d\ude00\ud800", "\"\\ud83d\\ude00\\ud800\""),
+            List.of("x".repeat(QUOTED), '"' + "x".repeat(QUOTED) + '"'),
+            List.of("x".repeat(QUOTED + 1), '"' + "x".repeat(QUOTED) + "\"..."),
+            List.of("\n".repeat(1_000_000), '"' + "\\u000a".repeat(QUOTED) + "\"..."));
+    }
+
+    @ParameterizedTest
+    @MethodSource("quotations")
+    void quotesWhatAClientSent(List<String> quotation) {
+        assertEquals(quotation.get(1), NanoStreamWs.Log.quote(quotation.get(0)));
+    }
+
+    @Test
+    void quotesEveryCharacterAsPrintableAscii() {
+        for (int c = 0; c <= 0xFFFF; c++) {
+            String quoted = NanoStreamWs.Log.quote(String.valueOf((char) c));
+            assertTrue(quoted.chars().allMatch(q -> q >= ' ' && q < 0x7F), () -> quoted);
+        }
+    }
+
+    @Test
+    void writesOneLineAnEventInOrderWithTimeAndKind() {
+        log.event("listener", "1.2.3.4:5 came");
+        now = now.plusSeconds(1);
+        log.event("feed", "is here");
+        assertEquals(List.of("2026-01-02T03:04:05.006Z listener 1.2.3.4:5 came",
+            "2026-01-02T03:04:06.006Z feed is here"), lines());
+    }
+
+    @Test
+    void closeWritesWhatIsWaiting() {
+        for (int kind = 0; kind < 10; kind++)
+            events("kind" + kind, BURST);
+        assertEquals(10 * BURST, lines().size());
+    }
+
+    @Test
+    void leavesOutWhatIsTooMuchOfAKindAndTellsHowMuch() {
+        events("refused", BURST + 7);
+        events("other", 3); // another kind has an allowance of its own
+        log.tick();
+        List<String> lines = lines();
+        assertEquals(BURST + 3 + 1, lines.size());
+        assertTrue(lines.get(BURST - 1).endsWith(" refused refused" + (BURST - 1)), lines.get(BURST - 1));
+        assertTrue(lines.get(BURST + 2).endsWith(" other other2"), lines.get(BURST + 2));
+        assertTrue(lines.getLast().matches(".* refused 7 .*left out"), lines.getLast());
+    }
+
+    @Test
+    void tellsNothingWhereNothingWasLeftOut() {
+        events("refused", BURST);
+        log.tick();
+        log.tick();
+        assertEquals(BURST, lines().size());
+    }
+
+    @Test
+    void tickRenewsTheAllowanceAtTheRate() {
+        events("refused", BURST + 1);
+        log.tick(); // tells of 1
+        events("refused", RATE + 2);
+        log.tick(); // tells of 2
+        log.tick();
+        events("refused", 2 * RATE + 3);
+        log.tick(); // tells of 3
+        List<String> lines = lines();
+        assertEquals(BURST + 1 + RATE + 1 + 2 * RATE + 1, lines.size());
+        assertEquals(List.of("1", "2", "3"), lines.stream().filter(line -> line.endsWith("left out"))
+            .map(line -> line.split(" ")[2]).toList());
+    }
+
+    @Test
+    void theAllowanceNeverExceedsTheBurst() {
+        events("refused", 1);
+        for (int i = 0; i < 10 * BURST; i++)
+            log.tick();
+        events("refused", 2 * BURST);
+        assertEquals(1 + BURST, lines().size());
+    }
+}

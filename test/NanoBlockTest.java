@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: MIT
+import static org.junit.jupiter.api.Assertions.*;
+
+import java.time.Instant;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+@DisplayName("Nano blocks: a node's callback, and the flat object that listeners get")
+class NanoBlockTest {
+    private static final Instant SEEN = Instant.ofEpochMilli(1_700_000_000_123L);
+    private static final String TAIL = "\"seen\":1700000000.123,\"tps\":1.0,\"tpm\":60.0}";
+
+    private static String flatten(String callback) throws Exception {
+        NanoStreamWs.Json json = NanoStreamWs.Json.parse(callback);
+        assertTrue(NanoStreamWs.NanoBlock.isCallback(json));
+        return NanoStreamWs.NanoBlock.flatten(json, SEEN, new NanoStreamWs.Rate());
+    }
+
+    /** A member of a flattened callback, as it is written; null where there is none. */
+    private static String member(String name, String callback) throws Exception {
+        var members = assertInstanceOf(NanoStreamWs.Json.Obj.class,
+            NanoStreamWs.Json.parse(flatten(callback))).members();
+        StringBuilder out = new StringBuilder();
+        if (members.containsKey(name))
+            members.get(name).write(out);
+        return members.containsKey(name) ? out.toString() : null;
+    }
+
+    private static void refused(String callback) {
+        assertThrows(NanoStreamWs.Json.JsonException.class, () -> flatten(callback), callback);
+    }
+
+    @Nested
+    @DisplayName("The flat object")
+    class Flat {
+        /** What a node posts of a state block that sends: the block is JSON within a string. */
+        private static final String STATE_SEND = """
+            {
+                "account": "nano_1ipx847tk8o46pwxt5qjdbncjqcbwcc1rrmqnkztrfjy5k7z4imsrata9est",
+                "hash": "82D68AE43E3E04CBBF9ED150999A347C2ABBE74B38D6E506C18DF7B1994E06C2",
+                "block": "{\\n    \\"type\\": \\"state\\",\\n    \
+            \\"account\\": \\"nano_1ipx847tk8o46pwxt5qjdbncjqcbwcc1rrmqnkztrfjy5k7z4imsrata9est\\",\\n    \
+            \\"previous\\": \\"BE716FE4E21E0DC923ED67543601090A17547474CBA6D6F4B3FD6C113775860F\\",\\n    \
+            \\"balance\\": \\"5256157000000000000000000000000000000\\",\\n    \
+            \\"work\\": \\"13ae0ea3e2af9004\\"\\n}\\n",
+                "amount": "90000000000000000000000000000000000",
+                "is_send": "true",
+                "subtype": "send"
+            }
+            """;
+
+        @Test
+        void hasTheCallbacksMembersThenTheBlocksThenOurs() throws Exception {
+            assertEquals("""
+                {"account":"nano_1ipx847tk8o46pwxt5qjdbncjqcbwcc1rrmqnkztrfjy5k7z4imsrata9est",\
+                "hash":"82D68AE43E3E04CBBF9ED150999A347C2ABBE74B38D6E506C18DF7B1994E06C2",\
+                "amount":90000,"amount_raw":90000000000000000000000000000000000,"is_send":true,"subtype":"send",\
+                "type":"state","previous":"BE716FE4E21E0DC923ED67543601090A17547474CBA6D6F4B3FD6C113775860F",\
+                "balance":5256157,"balance_raw":5256157000000000000000000000000000000,\
+                "work":"13ae0ea3e2af9004",""" + TAIL, flatten(STATE_SEND));
+        }
+
+        @Test
+        void isTheSameForABlockThatIsAnObject() throws Exception {
+            String block = "{\"type\":\"state\",\"balance\":\"1000000000000000000000000000000\",\"link\":\"a/b\"}";
+            String written = "\"" + block.replace("\"", "\\\"").replace("/", "\\/") + "\"";
+            String flat = flatten("{\"hash\":\"H\",\"block\":" + block + "}");
+            assertEquals("""
+                {"hash":"H","type":"state","balance":1,"balance_raw":1000000000000000000000000000000,\
+                "link":"a/b","is_send":false,""" + TAIL, flat);
+            assertEquals(flat, flatten("{\"hash\":\"H\",\"block\":" + written + "}"));
+        }
+
+        @Test
+        void takesTheBlocksMemberWhereBothHaveIt() throws Exception {
+            String callback = """
+                {"a":1,"amount":"1","block":{"a":2,"amount":"2","b":{"a":3}},"b":4,"c":5}""";
+            assertEquals("2", member("a", callback));
+            assertEquals("2", member("amount_raw", callback));
+            assertEquals("{\"a\":3}", member("b", callback));
+            assertEquals("5", member("c", callback));
+            assertNull(member("block", callback));
+        }
+
+        @Test
+        void readsTheHexadecimalBalanceOfALegacySend() throws Exception {
+            String callback = "{\"amount\":\"1000000000000000000000000000000\","
+                + "\"block\":\"{\\\"type\\\":\\\"send\\\",\\\"balance\\\":\\\"0000000C9F2C9CD04674EDEA40000000\\\"}\"}";
+            assertEquals("1000000000000000000000000000000", member("balance_raw", callback));
+            assertEquals("1", member("balance", callback));
+            assertEquals("1000000000000000000000000000000", member("amount_raw",
+                callback)); // which is decimal here, too
+            assertEquals("false", member("is_send", callback));
+            assertEquals("340282366920938463463374607431768211455",
+                member("balance_raw", "{\"block\":{\"type\":\"send\",\"balance\":\"" + "fF".repeat(16) + "\"}}"));
+            assertEquals("16", member("balance_raw", "{\"block\":{\"type\":\"send\",\"balance\":\"10\"}}"));
+            assertEquals("10", member("balance_raw",
+                "{\"block\":{\"type\":\"state\",\"balance\":\"10\"},\"subtype\":\"send\"}"));
+            refused("{\"block\":{\"type\":\"state\",\"balance\":\"FF\"}}");
+            refused("{\"block\":{\"type\":\"send\",\"balance\":\"" + "0".repeat(33) + "\"}}");
+            refused("{\"block\":{\"type\":\"send\",\"balance\":\"0x10\"}}");
+        }
+
+        @ParameterizedTest
+        @ValueSource(strings = {"receive", "change", "open"})
+        void leavesOutWhatABlockDoesNotHave(String type) throws Exception {
+            assertEquals("{\"hash\":\"H\",\"type\":\"" + type + "\",\"is_send\":false," + TAIL,
+                flatten("{\"hash\":\"H\",\"block\":\"{\\\"type\\\":\\\"" + type + "\\\"}\"}"));
+        }
+
+        @ParameterizedTest
+        @CsvSource(delimiter = '|', textBlock = """
+            "is_send":true,                 | true
+            "is_send":"true",               | true
+            "is_send":false,                | false
+            "is_send":"false",              | false
+            "is_send":"TRUE",               | false
+            "is_send":"",                   | false
+            "is_send":1,                    | false
+            "is_send":null,                 | false
+            "subtype":"send",               | false
+            """)
+        void alwaysSaysWhetherItIsASend(String members, boolean isSend) throws Exception {
+            assertEquals(String.valueOf(isSend), member("is_send", "{" + members + "\"block\":{\"type\":\"state\"}}"));
+            assertEquals(String.valueOf(isSend), member("is_send", "{" + members + "\"block\":\"{}\"}"));
+        }
+
+        @Test
+        void saysWhenTheBlockWasSeenWithDecimals() throws Exception {
+            NanoStreamWs.Json callback = NanoStreamWs.Json.parse("{\"block\":{\"seen\":1,\"tps\":2,\"tpm\":3}}");
+            for (String time : List.of("1700000000.000", "1700000000.120", "1700000000.999"))
+                assertEquals("{\"seen\":" + time + ",\"tps\":1.0,\"tpm\":60.0,\"is_send\":false}",
+                    NanoStreamWs.NanoBlock.flatten(
+                    callback, Instant.ofEpochMilli(Long.parseLong(time.replace(".", ""))), new NanoStreamWs.Rate()));
+        }
+
+        @Test
+        void saysTheRate() throws Exception {
+            NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
+            NanoStreamWs.Json callback = NanoStreamWs.Json.parse("{\"block\":{}}");
+            for (int i = 0; i < 5; i++)
+                NanoStreamWs.NanoBlock.flatten(callback, SEEN, rate);
+            String flat = NanoStreamWs.NanoBlock.flatten(callback, SEEN.plusSeconds(2), rate);
+            assertTrue(flat.endsWith(",\"tps\":2.5,\"tpm\":150.0}"), flat);
+        }
+
+        @Test
+        void countsNoBlockThatIsRefused() throws Exception {
+            NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
+            NanoStreamWs.Json bad = NanoStreamWs.Json.parse("{\"amount\":\"x\",\"block\":{}}");
+            assertThrows(NanoStreamWs.Json.JsonException.class, () -> NanoStreamWs.NanoBlock.flatten(bad, SEEN, rate));
+            assertEquals(1, rate.count(SEEN.getEpochSecond() + 10).minute());
+        }
+    }
+
+    @Nested
+    @DisplayName("Amounts: NANO, truncated to 15 decimals, beside raw with all its digits")
+    class Amounts {
+        @ParameterizedTest
+        @CsvSource(textBlock = """
+            0,                                          0
+            1,                                          0
+            999999999999999,                            0
+            1000000000000000,                           0.000000000000001
+            1999999999999999,                           0.000000000000001
+            9999999999999999999999999999999,            9.999999999999999
+            100000000000000000000000000000,             0.1
+            123456789012345678901234567890,             0.123456789012345
+            1000000000000000000000000000000,            1
+            1500000000000000000000000000000,            1.5
+            100000000000000000000000000000000,          100
+            133248297920938463463374607431768211455,    133248297.920938463463374
+            340282366920938463463374607431768211455,    340282366.920938463463374
+            """)
+        void areTruncated(String raw, String nano) throws Exception {
+            for (String name : List.of("amount", "balance"))
+                for (String value : List.of(raw, '"' + raw + '"')) { // a JSON number will do as well
+                    String callback = "{\"block\":{\"type\":\"state\",\"" + name + "\":" + value + "}}";
+                    assertEquals(nano, member(name, callback));
+                    assertEquals(raw, member(name + "_raw", callback));
+                    assertTrue(flatten(callback).startsWith("{\"type\":\"state\",\"" + name + "\":" + nano + ",\""
+                        + name + "_raw\":"
+                        + raw + ","));
+                }
+        }
+
+        @Test
+        void loseLeadingZeros() throws Exception {
+            assertEquals("7", member("amount_raw", "{\"amount\":\"007\",\"block\":{}}"));
+        }
+
+        @ParameterizedTest
+        @ValueSource(strings = {"\"\"", "\" 1\"", "\"1 \"", "\"-1\"", "\"+1\"", "-1", "1.0", "\"1.5\"", "1e30",
+            "\"1e30\"", "\"x\"", "\"0x1\"", "\"FF\"", "\"1,000\"", "\"\u0661\"", "null", "true", "[]", "{}", "[1]",
+            "340282366920938463463374607431768211456", "\"340282366920938463463374607431768211456\"",
+            "\"9999999999999999999999999999999999999999\"", "\"10000000000000000000000000000000000000000\""})
+        @DisplayName("An amount is an unsigned integer of 128 bits")
+        void areRefusedOtherwise(String value) {
+            for (String name : List.of("amount", "balance")) {
+                refused("{\"" + name + "\":" + value + ",\"block\":{}}");
+                refused("{\"block\":{\"" + name + "\":" + value + "}}");
+            }
+        }
+    }
+
+    @Nested
+    @DisplayName("What is a callback")
+    class Callback {
+        @ParameterizedTest
+        @ValueSource(strings = {"{\"block\":{}}", "{\"block\":\"\"}", "{\"block\":\"text\"}",
+            "{\"a\":1,\"block\":{\"b\":2}}"})
+        void isAnObjectWithABlock(String text) throws Exception {
+            assertTrue(NanoStreamWs.NanoBlock.isCallback(NanoStreamWs.Json.parse(text)));
+        }
+
+        @ParameterizedTest
+        @ValueSource(strings = {"{}", "{\"a\":1}", "{\"block\":1}", "{\"block\":null}", "{\"block\":true}",
+            "{\"block\":[]}", "{\"Block\":{}}", "[]", "[{\"block\":{}}]", "\"block\"", "1", "null", "true",
+            "{\"a\":{\"block\":{}}}"})
+        void isNothingElse(String text) throws Exception {
+            assertFalse(NanoStreamWs.NanoBlock.isCallback(NanoStreamWs.Json.parse(text)));
+            assertFalse(NanoStreamWs.NanoBlock.isCallback(null));
+        }
+
+        @ParameterizedTest
+        @ValueSource(strings = {"", " ", "text", "{", "{}x", "[]", "[{}]", "1", "null", "true", "\\\"{}\\\"",
+            "{\\\"a\\\":1,\\\"a\\\":2}", "{\\\"a\\\":\\\"\\n\\\"}"})
+        void isRefusedWhereItsBlockIsNoObjectInJson(String block) {
+            refused("{\"hash\":\"H\",\"block\":\"" + block + "\"}");
+        }
+    }
+
+    @Nested
+    @DisplayName("Rate: means over whole seconds")
+    class Rates {
+        private static final long START = 1_700_000_000;
+
+        private final NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
+
+        /** Counts so many blocks in a second; returns what the first of them is told. */
+        private NanoStreamWs.Rate.Means count(long second, int blocks) {
+            NanoStreamWs.Rate.Means first = rate.count(START + second);
+            for (int i = 1; i < blocks; i++)
+                assertEquals(first, rate.count(START + second)); // the second under way is not in it
+            return first;
+        }
+
+        private static void means(double minute, double tenMinutes, NanoStreamWs.Rate.Means means) {
+            assertEquals(minute, means.minute(), 1e-12);
+            assertEquals(tenMinutes, means.tenMinutes(), 1e-12);
+        }
+
+        @Test
+        void isOneBeforeTheFirstSecondIsOver() {
+            means(1, 1, count(0, 100));
+        }
+
+        @Test
+        void isTheMeanOverTheSecondsSeenSoFar() {
+            count(0, 6);
+            means(6, 6, count(1, 2));
+            means(4, 4, count(2, 1));
+            means(2.25, 2.25, count(4, 1)); // none in second 3
+            means(1, 1, count(10, 1));
+        }
+
+        @Test
+        void isOverTheLastMinuteAndTheLastTenMinutes() {
+            count(0, 120);
+            for (int second = 1; second < 60; second++)
+                count(second, 1);
+            means(179 / 60.0, 179 / 60.0, count(60, 1));
+            means(1, 180 / 61.0, count(61, 1)); // the 120 have left the minute
+            for (int second = 62; second < 600; second++)
+                count(second, 1);
+            means(1, 719 / 600.0, count(600, 1));
+            means(1, 1, count(601, 1)); // and now the ten minutes
+        }
+
+        @ParameterizedTest
+        @CsvSource(textBlock = """
+            59,   0.11864406779661017, 0.11864406779661017
+            60,   0.11666666666666667, 0.11666666666666667
+            61,   0,                   0.11475409836065574
+            599,  0,                   0.011686143572621035
+            600,  0,                   0.011666666666666667
+            601,  0,                   0
+            602,  0,                   0
+            1201, 0,                   0
+            1202, 0,                   0
+            100000000, 0,              0
+            """)
+        void countsNothingOfAGap(long gap, double minute, double tenMinutes) {
+            count(0, 7);
+            means(minute, tenMinutes, count(gap, 600));
+            means(gap == 59 ? 607 / 60.0 : 10, (600 + (gap < 600 ? 7 : 0)) / (double) Math.min(600, gap + 1), count(gap
+                + 1, 1));
+        }
+
+        @Test
+        void takesAStepBackOfTheClockForNoStep() {
+            count(0, 4);
+            means(4, 4, count(1, 3));
+            means(4, 4, count(0, 2));
+            means(4, 4, count(-100_000, 1)); // all in second 1
+            means(5, 5, count(2, 1));
+            means(11 / 3.0, 11 / 3.0, count(3, 1));
+        }
+
+        @Test
+        void agreesWithCountingAnew() {
+            java.util.Random random = new java.util.Random(1);
+            Map<Long, Integer> counts = new java.util.HashMap<>();
+            for (long now = 0; now < 5_000; now += random.nextInt(4) * (random.nextInt(100) == 0 ? 200 : 1)) {
+                means(now == 0 ? 1 : mean(counts, now, 60), now == 0 ? 1 : mean(counts, now, 600), rate.count(START
+                    + now));
+                counts.merge(now, 1, Integer::sum);
+            }
+        }
+
+        private static double mean(Map<Long, Integer> counts, long now, int window) {
+            long from = Math.max(0, now - window), sum = 0;
+            for (long second = from; second < now; second++)
+                sum += counts.getOrDefault(second, 0);
+            return (double) sum / (now - from);
+        }
+    }
+}

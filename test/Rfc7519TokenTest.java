@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: MIT
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.*;
+
+import java.io.ByteArrayOutputStream;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.Arrays;
+import java.util.Base64;
+import java.util.List;
+import java.util.stream.Stream;
+import javax.crypto.Mac;
+import javax.crypto.spec.SecretKeySpec;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+@DisplayName("RFC 7519 Tokens (with RFC 7515 and RFC 8725)")
+class Rfc7519TokenTest {
+    private static final String SECRET = "my_secret", HEADER = "{\"alg\":\"HS256\",\"typ\":\"JWT\"}";
+    private static final Instant NOW = Instant.ofEpochSecond(2_000_000_000);
+    private static final String PAYLOAD = "{\"exp\":2000000010}";
+    private static final String ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+    private static String base64Url(byte[] bytes) {
+        return Base64.getUrlEncoder().withoutPadding().encodeToString(bytes);
+    }
+
+    private static String base64Url(String text) {
+        return base64Url(text.getBytes(UTF_8));
+    }
+
+    private static byte[] mac(String algorithm, String signingInput, String secret) {
+        try {
+            Mac mac = Mac.getInstance(algorithm);
+            mac.init(new SecretKeySpec(secret.getBytes(UTF_8), algorithm));
+            return mac.doFinal(signingInput.getBytes(ISO_8859_1));
+        } catch (Exception e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    /** Signs two segments, whatever they are. */
+    private static String sign(String header, String payload) {
+        String signingInput = header + '.' + payload;
+        return signingInput + '.' + base64Url(mac("HmacSHA256", signingInput, SECRET));
+    }
+
+    private static String mint(String header, String payload) {
+        return sign(base64Url(header), base64Url(payload));
+    }
+
+    /** What becomes of a token: "accepted", or why not. */
+    private static String verdict(String token, Instant now, Duration leeway, String... secrets) {
+        try {
+            NanoStreamWs.Jwt.verify(token, Stream.of(secrets).map(s -> s.getBytes(UTF_8)).toList(), now, leeway);
+            return "accepted";
+        } catch (NanoStreamWs.Refusal refusal) {
+            for (String segment : token.split("\\."))
+                assertFalse(segment.length() > 3 && refusal.getMessage().contains(segment),
+                    "the log would have the token");
+            return refusal.why.name();
+        }
+    }
+
+    private static String verdict(String token) {
+        return verdict(token, NOW, Duration.ZERO, SECRET);
+    }
+
+    private static void invalid(String token) {
+        assertEquals("TOKEN_INVALID", verdict(token), token);
+    }
+
+    @Test
+    void acceptsTheTokenOfTheDocumentationUntil2066() throws Exception {
+        NanoStreamWs.Claims claims = NanoStreamWs.Jwt.verify(TestServer.DOCUMENTED_TOKEN,
+            List.of(TestServer.SECRET.getBytes(UTF_8)), Instant.parse("2066-01-01T00:00:00Z"), Duration.ZERO);
+        assertEquals(3_050_675_868.0, claims.expires());
+        String[] segments = TestServer.DOCUMENTED_TOKEN.split("\\.");
+        assertEquals(ByteBuffer.wrap(mac("HmacSHA256", segments[0] + '.' + segments[1], TestServer.SECRET)),
+            claims.mac());
+        assertEquals("TOKEN_EXPIRED", verdict(TestServer.DOCUMENTED_TOKEN, Instant.parse("2067-01-01T00:00:00Z"),
+            Duration.ZERO, SECRET));
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+        {"alg":"HS256"}                             | accepted
+        {"alg":"HS256","typ":"JWT"}                 | accepted
+        {"typ":"anything","alg":"HS256","kid":"1"}  | accepted
+        { "alg" : "HS\\u0032\\u0035\\u0036" }       | accepted
+        {"alg":"none"}                              | TOKEN_INVALID
+        {"alg":"None"}                              | TOKEN_INVALID
+        {"alg":""}                                  | TOKEN_INVALID
+        {"alg":"HS384"}                             | TOKEN_INVALID
+        {"alg":"HS512"}                             | TOKEN_INVALID
+        {"alg":"RS256"}                             | TOKEN_INVALID
+        {"alg":"hs256"}                             | TOKEN_INVALID
+        {"alg":"HS256 "}                            | TOKEN_INVALID
+        {"Alg":"HS256"}                             | TOKEN_INVALID
+        {"typ":"JWT"}                               | TOKEN_INVALID
+        {}                                          | TOKEN_INVALID
+        {"alg":256}                                 | TOKEN_INVALID
+        {"alg":null}                                | TOKEN_INVALID
+        {"alg":true}                                | TOKEN_INVALID
+        {"alg":["HS256"]}                           | TOKEN_INVALID
+        {"alg":{"alg":"HS256"}}                     | TOKEN_INVALID
+        ["alg","HS256"]                             | TOKEN_INVALID
+        "HS256"                                     | TOKEN_INVALID
+        null                                        | TOKEN_INVALID
+        alg=HS256                                   | TOKEN_INVALID
+        {"alg":"HS256"                              | TOKEN_INVALID
+        {"alg":"HS256"}{}                           | TOKEN_INVALID
+        {"alg":"HS256","alg":"HS256"}               | TOKEN_INVALID
+        {"alg":"none","alg":"HS256"}                | TOKEN_INVALID
+        {"alg":"HS256","\\u0061lg":"none"}          | TOKEN_INVALID
+        {"alg":"HS256","x":1,"x":2}                 | TOKEN_INVALID
+        {"alg":"HS256","crit":["exp"],"exp":1}      | TOKEN_INVALID
+        {"alg":"HS256","crit":[]}                   | TOKEN_INVALID
+        {"alg":"HS256","crit":null}                 | TOKEN_INVALID
+        {"alg":"HS256","\\u0063rit":["b64"]}        | TOKEN_INVALID
+        {"alg":"HS256","b64":true}                  | TOKEN_INVALID
+        {"alg":"HS256","b64":false}                 | TOKEN_INVALID
+        """)
+    @DisplayName("RFC 7515 §4.1: alg is HS256 and nothing else; no crit, no b64 (RFC 7797), no name twice")
+    void judgesTheHeader(String header, String verdict) {
+        assertEquals(verdict, verdict(mint(header, PAYLOAD)));
+    }
+
+    @Test
+    @DisplayName("RFC 8725 §2.1: a token that is signed as its alg says, but not with HS256, is refused")
+    void refusesOtherAlgorithmsSignedAsTheySay() {
+        String payload = base64Url(PAYLOAD);
+        for (String bits : List.of("384", "512")) {
+            String signingInput = base64Url("{\"alg\":\"HS" + bits + "\"}") + '.' + payload;
+            invalid(signingInput + '.' + base64Url(mac("HmacSHA" + bits, signingInput, SECRET)));
+        }
+        invalid(base64Url("{\"alg\":\"none\"}") + '.' + payload + '.');
+        invalid(base64Url("{\"alg\":\"none\"}") + '.' + payload + ".AA");
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+        {"exp":2000000001}                          | accepted
+        {"exp":2000000000.001}                      | accepted
+        {"exp":2000000000.5}                        | accepted
+        {"exp":2.000000001e9}                       | accepted
+        {"exp":20000000010E-1}                      | accepted
+        {"exp":1e300}                               | accepted
+        {"\\u0065xp":2000000001}                    | accepted
+        {"exp":2000000001,"iat":1,"jti":"x","a":{}} | accepted
+        {"exp":2000000000}                          | TOKEN_EXPIRED
+        {"exp":2000000000.0}                        | TOKEN_EXPIRED
+        {"exp":1999999999.999}                      | TOKEN_EXPIRED
+        {"exp":0}                                   | TOKEN_EXPIRED
+        {"exp":-0}                                  | TOKEN_EXPIRED
+        {"exp":-2000000001}                         | TOKEN_EXPIRED
+        {"exp":1e-400}                              | TOKEN_EXPIRED
+        {"exp":-1e300}                              | TOKEN_EXPIRED
+        {}                                          | TOKEN_WITHOUT_EXPIRATION
+        {"iat":1}                                   | TOKEN_WITHOUT_EXPIRATION
+        {"EXP":2000000001}                          | TOKEN_WITHOUT_EXPIRATION
+        {"a":{"exp":2000000001}}                    | TOKEN_WITHOUT_EXPIRATION
+        {"exp":"2000000001"}                        | TOKEN_INVALID
+        {"exp":null}                                | TOKEN_INVALID
+        {"exp":true}                                | TOKEN_INVALID
+        {"exp":[2000000001]}                        | TOKEN_INVALID
+        {"exp":{}}                                  | TOKEN_INVALID
+        {"exp":1e400}                               | TOKEN_INVALID
+        {"exp":-1e400}                              | TOKEN_INVALID
+        {"exp":NaN}                                 | TOKEN_INVALID
+        {"exp":Infinity}                            | TOKEN_INVALID
+        {"exp":02000000001}                         | TOKEN_INVALID
+        {"exp":2000000001,"exp":2000000001}         | TOKEN_INVALID
+        {"exp":1,"\\u0065xp":2000000001}            | TOKEN_INVALID
+        {"exp":2000000001,"a":1,"a":1}              | TOKEN_INVALID
+        {"exp":2000000001,"a":{"b":1,"b":1}}        | TOKEN_INVALID
+        {"exp":2000000001}x                         | TOKEN_INVALID
+        {"exp":2000000001                           | TOKEN_INVALID
+        {"exp":2000000001,"a":"\\ud800"}            | TOKEN_INVALID
+        [2000000001]                                | TOKEN_INVALID
+        2000000001                                  | TOKEN_INVALID
+        null                                        | TOKEN_INVALID
+        """)
+    @DisplayName("§4.1.4: exp is a number, and \"the current date/time MUST be before\" it")
+    void judgesTheExpiration(String payload, String verdict) {
+        assertEquals(verdict, verdict(mint(HEADER, payload)));
+    }
+
+    @ParameterizedTest
+    @CsvSource(textBlock = """
+        2000000000,             accepted
+        1999999999,             accepted
+        0,                      accepted
+        -1,                     accepted
+        1999999999.999,         accepted
+        2000000000.001,         TOKEN_INVALID
+        2000000001,             TOKEN_INVALID
+        2000000005.5,           TOKEN_INVALID
+        1e300,                  TOKEN_INVALID
+        1e400,                  TOKEN_INVALID
+        -1e400,                 TOKEN_INVALID
+        '"1999999999"',         TOKEN_INVALID
+        null,                   TOKEN_INVALID
+        false,                  TOKEN_INVALID
+        [],                     TOKEN_INVALID
+        """)
+    @DisplayName("§4.1.5: nbf, if there, is a number and not in the future")
+    void judgesNotBefore(String nbf, String verdict) {
+        assertEquals(verdict, verdict(mint(HEADER, "{\"nbf\":" + nbf + ",\"exp\":2000000010}")));
+        assertEquals("TOKEN_INVALID", verdict(mint(HEADER, "{\"nbf\":" + nbf + ",\"exp\":2000000010,\"nbf\":0}")));
+    }
+
+    @ParameterizedTest
+    @CsvSource(textBlock = """
+        0,   2000000000,     0,              TOKEN_EXPIRED
+        1,   2000000000,     0,              accepted
+        1,   1999999999.001, 0,              accepted
+        1,   1999999999,     0,              TOKEN_EXPIRED
+        0.5, 1999999999.6,   0,              accepted
+        0.5, 1999999999.5,   0,              TOKEN_EXPIRED
+        1,   2000000010,     2000000001,     accepted
+        1,   2000000010,     2000000001.001, TOKEN_INVALID
+        0.5, 2000000010,     2000000000.5,   accepted
+        0.5, 2000000010,     2000000001,     TOKEN_INVALID
+        """)
+    @DisplayName("§4.1.4, §4.1.5: \"some small leeway\" to both sides, and no more than was given")
+    void allowsForTheLeeway(double leeway, String exp, String nbf, String verdict) {
+        assertEquals(verdict, verdict(mint(HEADER, "{\"exp\":" + exp + ",\"nbf\":" + nbf + "}"), NOW,
+            Duration.ofMillis((long) (1000 * leeway)), SECRET));
+    }
+
+    @Test
+    void judgesByTheClockToTheMillisecond() {
+        String token = mint(HEADER, "{\"exp\":2000000000.5}");
+        assertEquals("accepted", verdict(token, NOW.plusMillis(499), Duration.ZERO, SECRET));
+        assertEquals("TOKEN_EXPIRED", verdict(token, NOW.plusMillis(500), Duration.ZERO, SECRET));
+    }
+
+    @Test
+    void tellsNothingOfAPayloadThatIsNotSigned() {
+        for (String payload : List.of("{}", "{\"exp\":1}", "{\"exp\":2000000010}", "no JSON")) {
+            String token = mint(HEADER, payload);
+            assertEquals("TOKEN_INVALID", verdict(token, NOW, Duration.ZERO, "another"), payload);
+        }
+    }
+
+    @Test
+    @DisplayName("RFC 7515 §7.1: three segments, none of them empty")
+    void refusesAnyOtherNumberOfSegments() {
+        String h = base64Url(HEADER), p = base64Url(PAYLOAD), token = sign(h, p),
+            s = token.substring(token.lastIndexOf('.') + 1);
+        for (String text : List.of("", ".", "..", "...", h, h + '.' + p, h + '.' + s, token + '.', '.' + token, token
+            + '.' + s,
+            token + "..", h + ".." + s, '.' + p + '.' + s, h + '.' + p + '.', h + '.' + p + ".." + s, "..", h + "..",
+                ".." + s))
+            invalid(text);
+        invalid(sign("", p));
+        invalid(sign(h, ""));
+        invalid(sign("", ""));
+        invalid(sign(h + '.' + p, ""));
+        invalid(sign(h, p + ".x"));
+    }
+
+    @Test
+    @DisplayName("RFC 7515 §2: base64url without padding, line breaks or characters of base64, even when signed")
+    void refusesOtherEncodings() {
+        String h = base64Url(HEADER + " "), p = base64Url("{\"exp\":2000000010,\"a\":\"\u00fb\u00ff?>~\"}"), s = sign(h,
+            p).split("\\.")[2];
+        assertEquals("accepted", verdict(sign(h, p)));
+        for (String junk : List.of("=", "==", " ", "\n", "\r\n", "+", "/", "\0", "%", "\u00e9", "\u0100")) {
+            invalid(sign(h + junk, p));
+            invalid(sign(junk + h, p));
+            invalid(sign(h, p + junk));
+            invalid(sign(h, p.substring(0, 8) + junk + p.substring(8)));
+            invalid(h + '.' + p + '.' + s + junk);
+            invalid(h + '.' + p + '.' + junk + s);
+        }
+        byte[] payload = "{\"exp\":2000000010,\"a\":\"??>>~~\"}".getBytes(UTF_8);
+        String standard = Base64.getEncoder().withoutPadding().encodeToString(payload);
+        assertTrue(standard.matches(".*[+/].*"));
+        invalid(sign(h, standard));
+        assertEquals("accepted", verdict(sign(h, standard.replace('+', '-').replace('/', '_'))));
+    }
+
+    @Test
+    @DisplayName("RFC 4648 §3.5: the bits left over in a segment's last character are 0, even when they are signed")
+    void refusesOtherSpellingsOfASegment() {
+        for (String spaces : List.of("", " ", "  ")) {
+            String h = base64Url(HEADER + spaces), p = base64Url(PAYLOAD + spaces);
+            assertEquals("accepted", verdict(sign(h, p)));
+            for (String other : spellings(h))
+                invalid(sign(other, p));
+            for (String other : spellings(p))
+                invalid(sign(h, other));
+        }
+    }
+
+    /** The other texts that a lenient decoder takes for the same bytes. */
+    private static List<String> spellings(String segment) {
+        byte[] bytes = Base64.getUrlDecoder().decode(segment);
+        String start = segment.substring(0, segment.length() - 1);
+        List<String> others = ALPHABET.chars().mapToObj(c -> start + (char) c).filter(text -> !text.equals(segment))
+            .filter(text -> Arrays.equals(bytes, Base64.getUrlDecoder().decode(text))).toList();
+        assertEquals(List.of(0, 0, 15, 3).get(segment.length() % 4), others.size());
+        return others;
+    }
+
+    @Test
+    void refusesEveryOtherSpellingOfTheSignature() {
+        String token = mint(HEADER, PAYLOAD), signature = token.substring(token.lastIndexOf('.') + 1);
+        List<String> others = spellings(signature);
+        assertEquals(3, others.size());
+        for (String other : others)
+            invalid(token.substring(0, token.length() - signature.length()) + other);
+    }
+
+    @Test
+    void refusesOtherSignatures() {
+        String token = mint(HEADER, PAYLOAD), signingInput = token.substring(0, token.lastIndexOf('.') + 1);
+        byte[] mac = Base64.getUrlDecoder().decode(token.substring(signingInput.length()));
+        assertEquals("accepted", verdict(signingInput + base64Url(mac)));
+        for (int length : new int[] {0, 1, 16, 31, 33, 64})
+            invalid(signingInput + base64Url(Arrays.copyOf(mac, length)));
+        invalid(signingInput + base64Url(new byte[32]));
+        invalid(signingInput + base64Url(mac("HmacSHA256", signingInput, SECRET))); // of one point too many
+        for (int bit = 0; bit < 256; bit++) {
+            byte[] other = mac.clone();
+            other[bit / 8] ^= (byte) (1 << bit % 8);
+            invalid(signingInput + base64Url(other));
+        }
+        assertEquals("TOKEN_INVALID", verdict(token, NOW, Duration.ZERO, "My_secret"));
+        assertEquals("TOKEN_INVALID", verdict(token, NOW, Duration.ZERO));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"{\"exp\":2000000010}", "{\"exp\":2000000010} ", "{\"exp\":2000000010}  "})
+    void refusesEveryChangeOfOneCharacter(String payload) {
+        String token = mint(HEADER, payload);
+        assertEquals("accepted", verdict(token));
+        for (int i = 0; i <= token.length(); i++) {
+            String before = token.substring(0, i), after = token.substring(i);
+            for (char c : (ALPHABET + ".=+/ \0\u00e9").toCharArray()) {
+                if (!after.isEmpty() && after.charAt(0) != c)
+                    invalid(before + c + after.substring(1));
+                invalid(before + c + after);
+            }
+            if (!after.isEmpty()) {
+                invalid(before + after.substring(1));
+                invalid(before);
+            }
+        }
+    }
+
+    @Test
+    void acceptsAnyOfSeveralSecrets() {
+        String token = mint(HEADER, PAYLOAD);
+        assertEquals("accepted", verdict(token, NOW, Duration.ZERO, SECRET, "new", "newer"));
+        assertEquals("accepted", verdict(token, NOW, Duration.ZERO, "new", SECRET, "newer"));
+        assertEquals("accepted", verdict(token, NOW, Duration.ZERO, "new", "newer", SECRET));
+        assertEquals("accepted", verdict(token, NOW, Duration.ZERO, SECRET, SECRET));
+        assertEquals("TOKEN_INVALID", verdict(token, NOW, Duration.ZERO, "new", "newer"));
+    }
+
+    @Test
+    @DisplayName("RFC 8725 §3.7: header and payload are UTF-8")
+    void refusesWhatIsNotUtf8() throws Exception {
+        String payload = "{\"exp\":2000000010,\"a\":\"%\"}";
+        for (byte[] bad : new byte[][] {{(byte) 0xFF}, {(byte) 0xC3}, {(byte) 0xC0, (byte) 0x80}, {(byte) 0xED,
+            (byte) 0xA0, (byte) 0x80},
+            {(byte) 0xF4, (byte) 0x90, (byte) 0x80, (byte) 0x80}}) {
+            invalid(sign(base64Url(HEADER), base64Url(splice(payload, bad))));
+            invalid(sign(base64Url(splice("{\"alg\":\"HS256\",\"a\":\"%\"}", bad)), base64Url(PAYLOAD)));
+        }
+        assertEquals("accepted", verdict(sign(base64Url(HEADER), base64Url(splice(payload,
+            "\u00e9\ud83d\ude00".getBytes(UTF_8))))));
+        invalid(mint(HEADER, '\ufeff' + PAYLOAD));
+    }
+
+    private static byte[] splice(String text, byte[] inPlaceOfPercent) throws Exception {
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        bytes.write(text.substring(0, text.indexOf('%')).getBytes(UTF_8));
+        bytes.write(inPlaceOfPercent);
+        bytes.write(text.substring(text.indexOf('%') + 1).getBytes(UTF_8));
+        return bytes.toByteArray();
+    }
+
+    @Test
+    void isBoundedInLengthAndDepth() {
+        int longest = 0;
+        for (int spaces = 5_900; spaces < 6_200; spaces++) {
+            String token = mint(HEADER, PAYLOAD + " ".repeat(spaces));
+            boolean fits = token.length() <= NanoStreamWs.Limits.MAX_TOKEN;
+            assertEquals(fits ? "accepted" : "TOKEN_INVALID", verdict(token), () -> "of " + token.length()
+                + " characters");
+            longest = Math.max(longest, fits ? token.length() : 0);
+        }
+        assertTrue(longest > NanoStreamWs.Limits.MAX_TOKEN - 3);
+        invalid("a".repeat(10_000_000));
+        invalid(mint(HEADER, "{\"exp\":2000000010,\"a\":" + "[".repeat(100) + "]".repeat(100) + "}"));
+        invalid(mint(HEADER, "{\"exp\":2000000010,\"a\":" + "[".repeat(5_000)));
+    }
+
+    @Test
+    void signsWhatOthersVerify() throws Exception {
+        Instant now = NOW.plusMillis(250);
+        String token = NanoStreamWs.Jwt.sign(SECRET.getBytes(UTF_8), now, Duration.ofMillis(10_500));
+        String[] segments = token.split("\\.");
+        assertEquals(3, segments.length);
+        assertEquals(token, sign(segments[0], segments[1]));
+        assertEquals(HEADER, new String(Base64.getUrlDecoder().decode(segments[0]), UTF_8));
+        String payload = new String(Base64.getUrlDecoder().decode(segments[1]), UTF_8);
+        assertTrue(payload.matches("\\{\"iat\":2000000000,\"exp\":2000000010.750,\"jti\":\"[\\w-]{22}\"}"), payload);
+
+        NanoStreamWs.Claims claims = NanoStreamWs.Jwt.verify(token, List.of(SECRET.getBytes(UTF_8)), now,
+            Duration.ZERO);
+        assertEquals(2_000_000_010.75, claims.expires());
+        assertEquals("accepted", verdict(token, now.plusMillis(10_499), Duration.ZERO, SECRET));
+        assertEquals("TOKEN_EXPIRED", verdict(token, now.plusMillis(10_500), Duration.ZERO, SECRET));
+        assertEquals("TOKEN_INVALID", verdict(token, now, Duration.ZERO, "another"));
+    }
+
+    @Test
+    void signsNoTwoAlike() {
+        assertEquals(1_000, Stream.generate(() -> NanoStreamWs.Jwt.sign(SECRET.getBytes(UTF_8), NOW,
+            Duration.ofSeconds(10)))
+            .limit(1_000).distinct().count());
+    }
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: MIT
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.*;
+
+import java.io.IOException;
+import java.net.URI;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+@DisplayName("Settings: the command line")
+class SettingsTest {
+    private static NanoStreamWs.Settings parse(String... args) throws Exception {
+        return parse(Map.of(), args);
+    }
+
+    private static NanoStreamWs.Settings parse(Map<String, String> environment, String... args) throws Exception {
+        return new NanoStreamWs.Settings(args, environment, () -> "made");
+    }
+
+    private static List<String> secrets(NanoStreamWs.Settings settings) {
+        return settings.secrets.stream().map(secret -> new String(secret, UTF_8)).toList();
+    }
+
+    /** The message of a wrong command line: one line that names what is wrong. */
+    private static String wrong(String named, String... args) {
+        String message = assertThrows(NanoStreamWs.UsageException.class, () -> parse(args),
+            Arrays.toString(args)).getMessage();
+        assertTrue(message.contains(named), message);
+        assertTrue(message.chars().allMatch(c -> c >= ' ' && c < 0x7F), message);
+        return message;
+    }
+
+    private static String value(NanoStreamWs.Settings settings, String option) {
+        return switch (option) {
+            case "host" -> settings.host;
+            case "port" -> String.valueOf(settings.port);
+            case "secret" -> String.join(" ", secrets(settings));
+            case "token" -> String.valueOf(settings.token);
+            case "leeway" -> settings.leeway.toString();
+            case "origin" -> String.join(" ", settings.origins);
+            case "feed" -> String.join(" ", settings.feeds.stream().map(URI::toString).toList());
+            case "ping" -> settings.ping.toString();
+            case "max-listeners" -> String.valueOf(settings.maxListeners);
+            case "max-lag" -> String.valueOf(settings.maxLag);
+            case "write-timeout" -> settings.writeTimeout.toString();
+            case "drain" -> settings.drain.toString();
+            default -> throw new AssertionError(option);
+        };
+    }
+
+    @ParameterizedTest
+    @CsvSource(nullValues = "none", textBlock = """
+        host,          0.0.0.0
+        port,          8080
+        secret,        ''
+        token,         null
+        leeway,        PT0S
+        origin,        ''
+        feed,          http://127.0.0.1:3000/
+        ping,          PT30S
+        max-listeners, 2147483647
+        max-lag,       8388608
+        write-timeout, PT10S
+        drain,         PT5S
+        """)
+    void haveDefaults(String option, String value) throws Exception {
+        assertEquals(value, value(parse(), option));
+        assertNull(parse().newSecret);
+    }
+
+    @ParameterizedTest
+    @CsvSource(textBlock = """
+        host,          127.0.0.1,                127.0.0.1
+        host,          ::1,                      ::1
+        port,          0,                        0
+        port,          65535,                    65535
+        secret,        a=b c,                    a=b c
+        secret,        -x,                       -x
+        secret,        'ключ',                   'ключ'
+        token,         60,                       PT1M
+        token,         0.5,                      PT0.5S
+        leeway,        1.25,                     PT1.25S
+        leeway,        3600,                     PT1H
+        origin,        example.com,              example.com
+        origin,        'a.test, *.b.test,https://c.test:8443', a.test *.b.test https://c.test:8443
+        feed,          http://[::1]:3001/a/b,    http://[::1]:3001/a/b
+        feed,          http://localhost:0/,      http://localhost:0/
+        feed,          -,                        -
+        ping,          0,                        PT0S
+        ping,          0.001,                    PT0.001S
+        max-listeners, 1,                        1
+        max-listeners, 2147483647,               2147483647
+        max-lag,       1048576,                  1048576
+        max-lag,       999999999999,             999999999999
+        write-timeout, 2.5,                      PT2.5S
+        drain,         0,                        PT0S
+        """)
+    void takeEveryOptionInBothForms(String option, String text, String value) throws Exception {
+        String[] others = option.equals("token") ? new String[] {"--secret=s"} : new String[0];
+        for (String[] form : new String[][] {{"--" + option, text}, {"--" + option + "=" + text}}) {
+            assertEquals(value, value(parse(concat(form, others)), option));
+            assertEquals(value, value(parse(concat(others, form)), option));
+            assertEquals("1.2.3.4", parse(concat(concat(form, others), "--host",
+                "1.2.3.4")).host); // what follows is not swallowed
+        }
+    }
+
+    private static String[] concat(String[] first, String... second) {
+        String[] all = Arrays.copyOf(first, first.length + second.length);
+        System.arraycopy(second, 0, all, first.length, second.length);
+        return all;
+    }
+
+    @Test
+    void collectWhatMayBeRepeatedAndTakeTheLastOfTheRest() throws Exception {
+        NanoStreamWs.Settings settings = parse("--port=1", "--secret=a", "--origin=a.test,b.test", "--feed=-", "--port",
+            "2",
+            "--secret", "b", "--origin", "c.test", "--feed", "http://h:1/");
+        assertEquals(2, settings.port);
+        assertEquals(List.of("a", "b"), secrets(settings));
+        assertEquals(List.of("a.test", "b.test", "c.test"), settings.origins);
+        assertEquals(List.of(URI.create("-"), URI.create("http://h:1/")), settings.feeds);
+    }
+
+    @Test
+    void understandTheArgumentsOfTheOriginal() throws Exception {
+        NanoStreamWs.Settings settings = parse("port=8081", "host=127.0.0.1", "jwt_secret=my=secret",
+            "origin_whitelist=a.test,b.test");
+        assertEquals(8081, settings.port);
+        assertEquals("127.0.0.1", settings.host);
+        assertEquals(List.of("my=secret"), secrets(settings));
+        assertEquals(List.of("a.test", "b.test"), settings.origins);
+        assertEquals(1, parse("port=8081", "--port=1").port);
+    }
+
+    @Test
+    void makeASecretForABareOne() throws Exception {
+        for (String[] args : new String[][] {{"--secret"}, {"--secret", "--port=1"}, {"--port=1", "--secret"}}) {
+            NanoStreamWs.Settings settings = parse(args);
+            assertEquals(List.of("made"), secrets(settings));
+            assertEquals("made", settings.newSecret);
+            assertEquals(args.length == 1 ? 8080 : 1, settings.port);
+        }
+        assertEquals("made", parse(Map.of("NANO_STREAM_SECRET", ""), "--secret").newSecret);
+    }
+
+    @Test
+    void takeABareSecretFromTheEnvironment() throws Exception {
+        Map<String, String> environment = Map.of("NANO_STREAM_SECRET", "from outside");
+        for (String[] args : new String[][] {{"--secret"}, {"--secret", "--port=1"}}) {
+            NanoStreamWs.Settings settings = parse(environment, args);
+            assertEquals(List.of("from outside"), secrets(settings));
+            assertNull(settings.newSecret);
+        }
+        assertEquals(List.of("given"), secrets(parse(environment, "--secret=given")));
+        assertEquals(List.of("given", "from outside"), secrets(parse(environment, "--secret=given", "--secret")));
+        assertEquals(List.of(), secrets(parse(environment))); // the environment alone asks for nothing
+    }
+
+    @Test
+    void takeASecretThatLooksLikeAnOptionByItsEqualsSign() throws Exception {
+        assertEquals(List.of("--port=1"), secrets(parse("--secret=--port=1")));
+        assertEquals(List.of("="), secrets(parse("--secret==")));
+    }
+
+    @ParameterizedTest
+    @CsvSource(textBlock = """
+        s3cret,                 s3cret
+        s3cret\\n,              s3cret
+        s3cret\\r\\n,           s3cret
+        s3cret\\nsecond\\n,     s3cret
+        s3cret\\r\\nsecond,     s3cret
+        ' a b= \\n',            ' a b= '
+        'ключ\\n',              'ключ'
+        """)
+    void takeTheFirstLineOfASecretFile(String text, String secret, @TempDir Path folder) throws Exception {
+        Path file = Files.writeString(folder.resolve("secret"), text.translateEscapes());
+        assertEquals(List.of(secret), secrets(parse("--secret-file", file.toString())));
+        assertEquals(List.of("a", secret), secrets(parse("--secret=a", "--secret-file=" + file)));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", "\n", "\r\n", "\nsecond\n"})
+    void refuseASecretFileWithoutASecret(String text, @TempDir Path folder) throws Exception {
+        wrong("--secret-file", "--secret-file=" + Files.writeString(folder.resolve("secret"), text));
+    }
+
+    @Test
+    @DisplayName("a secret file that cannot be read is a failure, not wrong use")
+    void failWhereThereIsNoSecretFile(@TempDir Path folder) {
+        assertThrows(IOException.class, () -> parse("--secret-file", folder.resolve("missing").toString()));
+        assertThrows(IOException.class, () -> parse("--secret-file", folder.toString()));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"host", "port", "secret-file", "leeway", "origin", "feed", "ping", "max-listeners",
+        "max-lag", "write-timeout", "drain"})
+    void refuseAnOptionWithoutItsValue(String option) {
+        wrong("--" + option, "--" + option);
+        wrong("--" + option, "--" + option + "=");
+        wrong("--" + option, "--" + option, "");
+        wrong("--" + option, "--" + option, "--secret=s");
+    }
+
+    @Test
+    void refuseAnEmptySecret() {
+        wrong("--secret", "--secret=");
+        wrong("--secret", "--secret", "");
+        wrong("--secret", "jwt_secret=");
+        wrong("--token", "--token=", "--secret=s");
+    }
+
+    @ParameterizedTest
+    @CsvSource(textBlock = """
+        port,          -1
+        port,          65536
+        port,          99999999999999999999
+        port,          8080x
+        port,          0x50
+        port,          +1
+        port,          ' 80'
+        port,          '1\n2'
+        port,          \u0663
+        token,         abc
+        token,         -1
+        leeway,        -1
+        leeway,        1e3
+        leeway,        1.
+        leeway,        .5
+        leeway,        1.2345
+        leeway,        9999999999
+        ping,          5s
+        ping,          'a\r\nb'
+        max-listeners, 0
+        max-listeners, -1
+        max-listeners, 2147483648
+        max-lag,       0
+        max-lag,       1048575
+        max-lag,       99999999999999999999
+        write-timeout, soon
+        drain,         NaN
+        feed,          ftp://h/
+        feed,          h:3000
+        feed,          /path
+        feed,          http:///path
+        feed,          http://
+        feed,          http://h:65536/
+        feed,          http://h:x/
+        feed,          http://u:p@h/
+        feed,          http://h/?q
+        feed,          http://h/#f
+        feed,          http://h/%zz
+        feed,          'http://h/a b'
+        feed,          'http://h/\n'
+        feed,          --
+        """)
+    void refuseWrongValues(String option, String value) {
+        wrong("--" + option, "--secret=s", "--" + option + "=" + value);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {",", ",,", " ", " , ", "a.test,,b.test", ",a.test"})
+    @DisplayName("an empty list, or entry, of origins is wrong: it must never come to admit everybody")
+    void refuseEmptyOrigins(String list) {
+        for (String[] args : new String[][] {{"--origin=" + list}, {"--origin", list}, {"origin_whitelist=" + list}}) {
+            String message = assertThrows(NanoStreamWs.UsageException.class,
+                () -> NanoStreamWs.OriginPolicy.of(parse(args).origins)).getMessage();
+            assertTrue(message.contains("--origin"), message);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"--bogus", "--bogus=1", "--Port=1", "--secrets=a", "--", "--=", "--=1", "--jwt_secret=a",
+        "--origin_whitelist=a", "---port=1", "bogus", "bogus=1", "secret=a", "-p", "-", "8080", "PORT=1", "port", "",
+        "=", "=1", "--bo\ngus=1", "bo\r\ngus", "\u00e9\u001b[31m"})
+    void refuseUnknownArguments(String argument) {
+        wrong("--help", argument);
+        wrong("--help", "--port=1", argument, "--host=h");
+    }
+
+    @Test
+    void neverRepeatASecretInAMessage() {
+        for (String[] args : new String[][] {{"--secrets=hunter2"}, {"secret=hunter2"}, {"--secret=hunter2",
+            "--port=x"}})
+            assertFalse(wrong("-", args).contains("hunter2"));
+    }
+
+    @Test
+    void printATokenForTenSecondsOrAsLongAsIsSaid() throws Exception {
+        assertEquals(Duration.ofSeconds(10), parse("--secret=s", "--token").token);
+        assertEquals(Duration.ofSeconds(10), parse("--token", "--secret=s").token);
+        assertEquals(Duration.ofSeconds(60), parse("--token", "60", "--secret=s").token);
+        assertEquals(Duration.ofSeconds(10), parse(Map.of("NANO_STREAM_SECRET", "s"), "--token", "--secret").token);
+    }
+
+    @Test
+    void printNoTokenForASecretThatNoServerHas(@TempDir Path folder) throws Exception {
+        wrong("--token", "--token");
+        wrong("--token", "--token=60");
+        wrong("--token", "--token", "--secret");
+        Path file = Files.writeString(folder.resolve("secret"), "s\n");
+        assertEquals(List.of("s"), secrets(parse("--token", "--secret-file=" + file)));
+    }
+}
