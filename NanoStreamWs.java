@@ -771,12 +771,17 @@ public final class NanoStreamWs {
                 + "\r\nContent-Length: " + body.length() + "\r\n\r\n" + body).getBytes(ISO_8859_1); // bodies are ASCII
         }
 
+        /** RFC 9110 §9.3.2: HEAD gets the same head, and no body. */
+        static byte[] headOnly(byte[] answer) {
+            return Arrays.copyOf(answer, new String(answer, ISO_8859_1).indexOf("\r\n\r\n") + 4);
+        }
+
         /** The answer to a refused request: its body says no more than the status. */
         static byte[] refusal(Rejection why, String fields, Instant now) {
             return response(why.status, fields + switch (why.status.substring(0, 3)) {
                 case "401" -> "WWW-Authenticate: Bearer\r\n"; // RFC 6750 §3
                 case "405" -> "Allow: " + (why == Rejection.FEED_METHOD ? "POST" : "GET, HEAD") + "\r\n";
-                case "426" -> "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"; // RFC 6455 §4.4
+                case "426" -> "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"; // RFC 6455 §4.4
                 case "503" -> "Retry-After: 5\r\n";
                 default -> "";
             }, "text/plain", why.status + '\n', now);
@@ -1263,6 +1268,9 @@ public final class NanoStreamWs {
                 if (result.isError()) // §8.1
                     throw new ProtocolException(CloseCode.INVALID_PAYLOAD, "text is not UTF-8");
             } while (result.isOverflow());
+            // The decoder waits for the third byte of a surrogate (ED A0 to ED BF), which has no UTF-8 whatever comes.
+            if (input.remaining() == 2 && (input.getShort(input.position()) & 0xFFE0) == 0xEDA0)
+                throw new ProtocolException(CloseCode.INVALID_PAYLOAD, "text is not UTF-8");
             begun = input;
         }
     }
@@ -1953,10 +1961,11 @@ public final class NanoStreamWs {
             RequestReader reader = new RequestReader(socket, out);
             boolean open = true;
             while (open) {
+                Request request = null;
                 Rejection refused = null;
                 try {
                     open = false; // unless the whole request has been read
-                    Request request = reader.head(Limits.FEED_IDLE);
+                    request = reader.head(Limits.FEED_IDLE);
                     if (request == null)
                         break;
                     byte[] message = reader.body(contentLength(request, path, out));
@@ -1967,8 +1976,9 @@ public final class NanoStreamWs {
                     refused = refusal.why;
                 }
                 String connection = open ? "" : "Connection: close\r\n";
-                out.write(refused == null ? Http.response("200 OK", connection, "text/plain", "ok", clock.instant())
-                    : Http.refusal(refused, connection, clock.instant()));
+                byte[] answer = refused == null ? Http.response("200 OK", connection, "text/plain", "ok", clock.instant())
+                    : Http.refusal(refused, connection, clock.instant());
+                out.write(request != null && request.method().equals("HEAD") ? Http.headOnly(answer) : answer);
             }
             out.flush();
             Http.lingeringClose(socket);
@@ -1989,10 +1999,10 @@ public final class NanoStreamWs {
             String length = request.field("content-length"), expect = request.field("expect");
             if (length == null)
                 throw new Refusal(Rejection.LENGTH_REQUIRED, "");
-            if (!length.matches("[0-9]{1,18}"))
+            if (!length.matches("[0-9]+"))
                 throw Http.malformed("Content-Length is no number");
-            if (Long.parseLong(length) > Limits.MAX_MESSAGE)
-                throw new Refusal(Rejection.MESSAGE_TOO_LARGE, length + " bytes, the most is " + Limits.MAX_MESSAGE);
+            if (length.length() > 18 || Long.parseLong(length) > Limits.MAX_MESSAGE)
+                throw new Refusal(Rejection.MESSAGE_TOO_LARGE, "the most is " + Limits.MAX_MESSAGE + " bytes");
             if (expect != null && !expect.equalsIgnoreCase("100-continue"))
                 throw new Refusal(Rejection.EXPECTATION, Log.quote(expect));
             if (expect != null && request.http11()) // RFC 9110 §10.1.1; flushed before the body is waited for
@@ -2006,7 +2016,7 @@ public final class NanoStreamWs {
             ByteArrayOutputStream line = new ByteArrayOutputStream();
             for (int b = 0; b >= 0; line.reset()) {
                 while ((b = in.read()) >= 0 && b != '\n')
-                    if (line.size() <= Limits.MAX_MESSAGE) // one byte more shows that it is too long
+                    if (line.size() <= Limits.MAX_MESSAGE + 1) // with a CR, and one byte more, which shows too long a line
                         line.write(b);
                 byte[] message = line.toByteArray();
                 if (message.length > 0 && message[message.length - 1] == '\r')
@@ -2068,15 +2078,13 @@ public final class NanoStreamWs {
             + Base64.getEncoder().encodeToString(Http.hash("SHA-256", SCRIPT)) + "'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'\r\n";
 
         static byte[] answer(Request request, boolean draining, Instant now) throws Refusal {
-            boolean root = request.path().equals("/"), head = request.method().equals("HEAD");
+            boolean root = request.path().equals("/");
             if (!root && !request.path().equals("/healthz"))
                 throw new Refusal(Rejection.NOT_FOUND, "");
-            if (!head && !request.method().equals("GET"))
+            if (!request.method().equals("GET") && !request.method().equals("HEAD"))
                 throw new Refusal(Rejection.METHOD, Log.quote(request.method()));
-            byte[] answer = Http.response(!root && draining ? Rejection.DRAINING.status : "200 OK", FIELDS,
+            return Http.response(!root && draining ? Rejection.DRAINING.status : "200 OK", FIELDS,
                 root ? "text/html; charset=utf-8" : "text/plain", root ? HTML : draining ? "draining" : "ok", now);
-            int body = new String(answer, ISO_8859_1).indexOf("\r\n\r\n") + 4;
-            return head ? Arrays.copyOf(answer, body) : answer; // RFC 9110 §9.3.2: the same head, and no body
         }
     }
 
@@ -2248,8 +2256,10 @@ public final class NanoStreamWs {
             OutputStream out = socket.getOutputStream();
             RequestReader reader = new RequestReader(socket, out);
             String peer = Http.remote(socket);
+            Request request = null;
+            byte[] answer;
             try {
-                Request request = reader.head(Limits.HEAD_TIMEOUT);
+                request = reader.head(Limits.HEAD_TIMEOUT);
                 if (request == null) {
                     socket.close();
                     return;
@@ -2260,11 +2270,12 @@ public final class NanoStreamWs {
                     admit(socket, reader, request, peer);
                     return;
                 }
-                out.write(Page.answer(request, draining, clock.instant()));
+                answer = Page.answer(request, draining, clock.instant());
             } catch (Refusal refusal) {
                 events.event("refused", peer + ": " + refusal.getMessage());
-                out.write(Http.refusal(refusal.why, "Connection: close\r\n", clock.instant()));
+                answer = Http.refusal(refusal.why, "Connection: close\r\n", clock.instant());
             }
+            out.write(request != null && request.method().equals("HEAD") ? Http.headOnly(answer) : answer);
             Http.lingeringClose(socket);
         }
 
@@ -2344,14 +2355,14 @@ public final class NanoStreamWs {
             while ((places.get() > 0 || !posting.isEmpty()) && System.nanoTime() < deadline)
                 LockSupport.parkNanos(1_000_000);
             List<Listener> late = broadcaster.listeners();
-            late.forEach(listener -> listener.reset("it had not taken everything when --drain was over"));
+            late.forEach(listener -> listener.reset("it was still there when --drain was over"));
             for (int i = 0; i < Limits.LINGER && places.get() > 0; i++)
                 LockSupport.parkNanos(1_000_000); // for their log lines
             Http.closeQuietly(listenerSocket);
             pending.forEach(Http::closeQuietly);
             posting.forEach(Http::closeQuietly);
             timer.shutdownNow();
-            events.event("stop", "done" + (late.isEmpty() ? "" : "; " + late.size() + " listeners had not taken everything"));
+            events.event("stop", "done" + (late.isEmpty() ? "" : "; " + late.size() + " listeners were still there"));
             closed.countDown();
         }
     }

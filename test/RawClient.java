@@ -61,7 +61,8 @@ final class RawClient implements AutoCloseable {
 
     /** The request of a handshake, with more fields, each as {@code Name: value}. */
     static String handshake(String target, String... fields) {
-        StringBuilder request = new StringBuilder("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        StringBuilder request = new StringBuilder("GET " + target
+            + " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
             + "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n");
         for (String field : fields)
             request.append(field).append("\r\n");
@@ -80,6 +81,12 @@ final class RawClient implements AutoCloseable {
 
     void send(byte[] bytes) throws IOException {
         out.write(bytes);
+    }
+
+    /** Sends one byte at a time. */
+    void sendSlowly(byte[] bytes) throws IOException {
+        for (byte b : bytes)
+            out.write(b);
     }
 
     /** Reads the head of an answer, with its empty line. */
@@ -102,6 +109,15 @@ final class RawClient implements AutoCloseable {
     /** The status of an answer's head. */
     static int status(String head) {
         return Integer.parseInt(head.substring(9, 12));
+    }
+
+    /** A field of an answer's head, several of one name with a comma between; null where there is none. */
+    static String field(String head, String name) {
+        String found = null;
+        for (String line : head.split("\r\n\r\n", 2)[0].split("\r\n"))
+            if (line.toLowerCase().startsWith(name.toLowerCase() + ':'))
+                found = (found == null ? "" : found + ", ") + line.substring(name.length() + 1).strip();
+        return found;
     }
 
     /** A masked frame. */
@@ -130,8 +146,36 @@ final class RawClient implements AutoCloseable {
         return frame(firstByte, payload.getBytes(UTF_8));
     }
 
+    /** The payload of a close frame. */
+    static byte[] closing(int code, byte... reason) {
+        ByteArrayOutputStream payload = new ByteArrayOutputStream();
+        payload.write(code >> 8);
+        payload.write(code);
+        payload.writeBytes(reason);
+        return payload.toByteArray();
+    }
+
+    /** Bytes, such as a frame's header, that are easier to read as ints. */
+    static byte[] bytes(int... values) {
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        for (int value : values)
+            bytes.write(value);
+        return bytes.toByteArray();
+    }
+
+    static byte[] concat(byte[]... parts) {
+        ByteArrayOutputStream whole = new ByteArrayOutputStream();
+        for (byte[] part : parts)
+            whole.writeBytes(part);
+        return whole.toByteArray();
+    }
+
     /** Reads a frame, and checks what RFC 6455 asks of a server's. */
     Frame frame() throws IOException {
+        return frame(in);
+    }
+
+    static Frame frame(DataInputStream in) throws IOException {
         int first = in.readUnsignedByte(), second = in.readUnsignedByte();
         if ((second & 0x80) != 0)
             throw new IOException("a server's frame is masked");

@@ -1,0 +1,140 @@
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.*;
+
+import java.security.MessageDigest;
+import java.util.Base64;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+@DisplayName("Page and health: requests that are no upgrade")
+class PageTest {
+    private static TestServer server;
+
+    @BeforeAll
+    static void start() throws Exception {
+        server = new TestServer("--secret", TestServer.SECRET);
+    }
+
+    @AfterAll
+    static void stop() {
+        server.close();
+    }
+
+    /** The whole answer; the connection ends behind it. */
+    private static String request(String line, String... fields) throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            client.send(line + "\r\nHost: localhost\r\n" + String.join("", fields) + "\r\n");
+            return new String(client.in.readAllBytes(), UTF_8);
+        }
+    }
+
+    private static String body(String answer) {
+        return answer.substring(answer.indexOf("\r\n\r\n") + 4);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"/", "/?x=1", "http://localhost/"})
+    @DisplayName("/ is HTML, whoever asks")
+    void answersWithThePage(String target) throws Exception {
+        String answer = request("GET " + target + " HTTP/1.1", "Connection: keep-alive\r\n");
+        assertTrue(answer.startsWith("HTTP/1.1 200 OK\r\n"), answer);
+        assertEquals("text/html; charset=utf-8", RawClient.field(answer, "Content-Type"));
+        assertEquals("close", RawClient.field(answer, "Connection"));
+        assertEquals(String.valueOf(body(answer).length()), RawClient.field(answer, "Content-Length"));
+        assertEquals("nosniff", RawClient.field(answer, "X-Content-Type-Options"));
+        assertEquals("no-referrer", RawClient.field(answer, "Referrer-Policy"));
+        assertTrue(body(answer).startsWith("<!doctype html>"), answer);
+    }
+
+    @Test
+    @DisplayName("CSP: the page's own script by its hash, and no other source")
+    void allowsItsOwnScriptOnly() throws Exception {
+        String answer = request("GET / HTTP/1.1"), policy = RawClient.field(answer, "Content-Security-Policy");
+        String script = answer.substring(answer.indexOf("<script>") + 8, answer.indexOf("</script>"));
+        byte[] hash = MessageDigest.getInstance("SHA-256").digest(script.getBytes(UTF_8));
+        String source = "'sha256-" + Base64.getEncoder().encodeToString(hash) + '\'';
+        assertTrue(policy.contains("script-src " + source + ';'), policy);
+        assertTrue(policy.startsWith("default-src 'none';"), policy);
+        assertTrue(policy.contains("frame-ancestors 'none'"), policy);
+        assertEquals(1, answer.split("<script", -1).length - 1);
+        assertFalse(body(answer).matches("(?s).*\\son[a-z]+=.*"),
+            "no handler in an attribute, which the policy would stop");
+    }
+
+    @Test
+    void answersHttp10WithoutAHost() throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            client.send("GET / HTTP/1.0\r\n\r\n");
+            assertEquals(200, RawClient.status(client.answer()));
+            assertTrue(client.atEnd());
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"/", "/healthz"})
+    @DisplayName("RFC 9110 §9.3.2: HEAD has the same head, and no body")
+    void answersHead(String path) throws Exception {
+        String get = request("GET " + path + " HTTP/1.1"), head = request("HEAD " + path + " HTTP/1.1");
+        assertEquals(get.substring(0, get.length() - body(get).length()), head);
+        assertFalse(body(get).isEmpty());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"/nothing", "/healthz/"})
+    @DisplayName("RFC 9110 §9.3.2: nor has the refusal of a HEAD")
+    void refusesHeadWithoutABody(String path) throws Exception {
+        String answer = request("HEAD " + path + " HTTP/1.1");
+        assertEquals(404, RawClient.status(answer));
+        assertEquals("", body(answer));
+    }
+
+    @Test
+    void saysThatItIsWell() throws Exception {
+        String answer = request("GET /healthz HTTP/1.1");
+        assertEquals(200, RawClient.status(answer));
+        assertEquals("ok", body(answer));
+    }
+
+    @ParameterizedTest
+    @CsvSource(textBlock = """
+        GET /index.html,    404
+        GET //,             404
+        GET /%2e,           404
+        GET /healthz/x,     404
+        GET /favicon.ico,   404
+        POST /x,            404
+        POST /,             405
+        PUT /,              405
+        OPTIONS /,          405
+        DELETE /healthz,    405
+        get /,              405
+        """)
+    @DisplayName("other paths are 404, other methods 405 with Allow")
+    void refusesOthers(String request, int status) throws Exception {
+        String answer = request(request + " HTTP/1.1");
+        assertEquals(status, RawClient.status(answer));
+        assertEquals(status == 405 ? "GET, HEAD" : null, RawClient.field(answer, "Allow"));
+        assertEquals("close", RawClient.field(answer, "Connection"));
+        assertEquals(answer.lines().findFirst().orElseThrow(), "HTTP/1.1 " + body(answer).strip(),
+            "no more than the status");
+    }
+
+    @Test
+    @DisplayName("RFC 9110 §15.6.6: another major version of HTTP is 505")
+    void refusesAnotherVersionOfHttp() throws Exception {
+        assertEquals(505, RawClient.status(request("GET / HTTP/2.0")));
+    }
+
+    @Test
+    @DisplayName("a page does not use up a token")
+    void usesUpNoToken() throws Exception {
+        String token = TestToken.fresh(server);
+        assertEquals(200, RawClient.status(request("GET /?t=" + token + " HTTP/1.1")));
+        RawClient.admitted(server.port(), "/?t=" + token).close();
+    }
+}

@@ -1,0 +1,350 @@
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.*;
+
+import java.security.MessageDigest;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+@DisplayName("RFC 6455 §4.2 Opening handshake")
+class Rfc6455OpeningHandshakeTest {
+    private static final String HOST = "Host: localhost", VERSION = "Sec-WebSocket-Version: 13",
+        UPGRADE = "Upgrade: websocket", CONNECTION = "Connection: Upgrade",
+        KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+
+    private static TestServer server;
+
+    @BeforeAll
+    static void start() throws Exception {
+        server = new TestServer();
+    }
+
+    @AfterAll
+    static void stop() {
+        server.close();
+    }
+
+    private static String request(String line, String... fields) {
+        return line + "\r\n" + String.join("\r\n", fields) + "\r\n\r\n";
+    }
+
+    private static String get(String... fields) {
+        return request("GET / HTTP/1.1", fields);
+    }
+
+    /** A refusal: the exact status, a body that repeats it, and the end of the connection. Returns the answer. */
+    private static String assertRefused(RawClient client, String status) throws Exception {
+        String answer = client.answer(), head = answer.substring(0, answer.indexOf("\r\n\r\n"));
+        assertEquals("HTTP/1.1 " + status, head.lines().findFirst().orElseThrow());
+        assertEquals(status + '\n', answer.substring(head.length() + 4), "the body says no more than the status");
+        assertTrue(List.of(RawClient.field(answer, "Connection").toLowerCase().split(", *")).contains("close"), head);
+        assertNull(RawClient.field(answer, "Sec-WebSocket-Accept"));
+        assertTrue(client.atEnd(), "the connection ends in order");
+        return answer;
+    }
+
+    private static void assertAdmits(TestServer server, String request) throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            client.send(request);
+            assertEquals(101, RawClient.status(client.head()));
+            client.send(RawClient.frame(0x89, "hello"));
+            assertEquals("hello", client.frame().text());
+        }
+    }
+
+    @Test
+    @DisplayName("§1.3: the sample key and its accept value")
+    void answersTheSampleKey() throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            String head = client.upgrade("/");
+            assertEquals("HTTP/1.1 101 Switching Protocols", head.lines().findFirst().orElseThrow());
+            assertEquals("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", RawClient.field(head, "Sec-WebSocket-Accept"));
+            assertEquals("websocket", RawClient.field(head, "Upgrade"));
+            assertEquals("Upgrade", RawClient.field(head, "Connection"));
+        }
+    }
+
+    @Test
+    @DisplayName("§4.2.2: the accept value is base64 of SHA-1 of the key and the GUID")
+    void answersAnyKey() throws Exception {
+        for (byte fill : new byte[] {0, 1, 0x7F, -1}) {
+            byte[] nonce = new byte[16];
+            java.util.Arrays.fill(nonce, fill);
+            String key = Base64.getEncoder().encodeToString(nonce);
+            byte[] hash = MessageDigest.getInstance("SHA-1")
+                .digest((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").getBytes(ISO_8859_1));
+            try (RawClient client = new RawClient(server.port())) {
+                client.send(get(HOST, UPGRADE, CONNECTION, "Sec-WebSocket-Key: " + key, VERSION));
+                assertEquals(Base64.getEncoder().encodeToString(hash),
+                    RawClient.field(client.head(), "Sec-WebSocket-Accept"));
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @DisplayName("§4.2.1: fields in any case, and in lists")
+    @CsvSource(delimiter = '|', textBlock = """
+        Upgrade: WebSocket           | Connection: upgrade
+        Upgrade: WEBSOCKET           | Connection: UPGRADE
+        UPGRADE: websocket           | CONNECTION: Upgrade
+        upgrade:websocket            | connection:keep-alive, Upgrade
+        Upgrade: h2c, websocket      | Connection: keep-alive,upgrade
+        Upgrade: websocket           | Connection: Upgrade , keep-alive
+        """)
+    void takesFieldsInAnyCaseAndInLists(String upgrade, String connection) throws Exception {
+        assertAdmits(server, get(HOST, upgrade, connection, KEY, VERSION));
+        assertAdmits(server, get("hOsT: localhost", upgrade, connection, KEY.replace("Sec-WebSocket", "sec-websocket"),
+            VERSION.replace("Sec-WebSocket", "SEC-WEBSOCKET")));
+    }
+
+    @Test
+    void takesConnectionInTwoFields() throws Exception {
+        assertAdmits(server, get(HOST, UPGRADE, "Connection: keep-alive", CONNECTION, KEY, VERSION));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"/", "/any/path", "/?x=1", "/%C3%A4?t=", "http://localhost/absolute?x"})
+    void takesAnyPath(String target) throws Exception {
+        assertAdmits(server, request("GET " + target + " HTTP/1.1", HOST, UPGRADE, CONNECTION, KEY, VERSION));
+    }
+
+    static Stream<Arguments> malformed() {
+        return Stream.of(
+            Arguments.of("no key", get(HOST, UPGRADE, CONNECTION, VERSION)),
+            Arguments.of("empty key", get(HOST, UPGRADE, CONNECTION, VERSION, "Sec-WebSocket-Key:")),
+            Arguments.of("key of 15 bytes",
+                get(HOST, UPGRADE, CONNECTION, VERSION, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA")),
+            Arguments.of("key of 17 bytes",
+                get(HOST, UPGRADE, CONNECTION, VERSION, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAA=")),
+            Arguments.of("key of 18 bytes",
+                get(HOST, UPGRADE, CONNECTION, VERSION, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAAA")),
+            Arguments.of("key without padding",
+                get(HOST, UPGRADE, CONNECTION, VERSION, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ")),
+            Arguments.of("key in base64url",
+                get(HOST, UPGRADE, CONNECTION, VERSION, "Sec-WebSocket-Key: _-hlIHNhbXBsZSBub25jZQ==")),
+            Arguments.of("key that is no base64",
+                get(HOST, UPGRADE, CONNECTION, VERSION, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25 ZQ==")),
+            Arguments.of("key twice", get(HOST, UPGRADE, CONNECTION, KEY, KEY, VERSION)),
+            Arguments.of("version twice", get(HOST, UPGRADE, CONNECTION, KEY, VERSION, VERSION)),
+            Arguments.of("origin twice",
+                get(HOST, UPGRADE, CONNECTION, KEY, VERSION, "Origin: http://a", "Origin: http://b")),
+            Arguments.of("POST", request("POST / HTTP/1.1", HOST, UPGRADE, CONNECTION, KEY, VERSION)),
+            Arguments.of("method in small letters", request("get / HTTP/1.1", HOST, UPGRADE, CONNECTION, KEY, VERSION)),
+            Arguments.of("HTTP/1.0", request("GET / HTTP/1.0", HOST, UPGRADE, CONNECTION, KEY, VERSION)),
+            Arguments.of("no version of HTTP", request("GET /", HOST, UPGRADE, CONNECTION, KEY, VERSION)),
+            Arguments.of("two spaces", request("GET  / HTTP/1.1", HOST, UPGRADE, CONNECTION, KEY, VERSION)),
+            Arguments.of("no path", request("GET nowhere HTTP/1.1", HOST, UPGRADE, CONNECTION, KEY, VERSION)),
+            Arguments.of("fragment", request("GET /#a HTTP/1.1", HOST, UPGRADE, CONNECTION, KEY, VERSION)),
+            Arguments.of("broken percent-encoding",
+                request("GET /%zz HTTP/1.1", HOST, UPGRADE, CONNECTION, KEY, VERSION)),
+            Arguments.of("no Host", get(UPGRADE, CONNECTION, KEY, VERSION)),
+            Arguments.of("two Hosts", get(HOST, HOST, UPGRADE, CONNECTION, KEY, VERSION)),
+            Arguments.of("bad Host", get("Host: a b", UPGRADE, CONNECTION, KEY, VERSION)),
+            Arguments.of("no Upgrade, but a key", get(HOST, CONNECTION, KEY, VERSION)),
+            Arguments.of("another Upgrade, but a key", get(HOST, "Upgrade: h2c", CONNECTION, KEY, VERSION)),
+            Arguments.of("no Connection", get(HOST, UPGRADE, KEY, VERSION)),
+            Arguments.of("another Connection", get(HOST, UPGRADE, "Connection: keep-alive", KEY, VERSION)),
+            Arguments.of("Connection with a longer word", get(HOST, UPGRADE, "Connection: Upgrades", KEY, VERSION)),
+            Arguments.of("space before a colon", get(HOST, "Upgrade : websocket", CONNECTION, KEY, VERSION)),
+            Arguments.of("folded field", get(HOST, UPGRADE, CONNECTION, KEY, VERSION, "X: a", " b")),
+            Arguments.of("field without a colon", get(HOST, UPGRADE, CONNECTION, KEY, VERSION, "X")),
+            Arguments.of("bare LF", get(HOST, UPGRADE, CONNECTION, KEY, VERSION, "X: a\nY: b")),
+            Arguments.of("bare CR", get(HOST, UPGRADE, CONNECTION, KEY, VERSION, "X: a\rY: b")),
+            Arguments.of("NUL", get(HOST, UPGRADE, CONNECTION, KEY, VERSION, "X: a\0b")));
+    }
+
+    @ParameterizedTest(name = "{0}")
+    @MethodSource("malformed")
+    @DisplayName("§4.2.1: malformed is 400")
+    void refusesMalformed(String what, String request) throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            client.send(request);
+            assertRefused(client, "400 Bad Request");
+        }
+    }
+
+    @ParameterizedTest
+    @DisplayName("§4.4: another version is 426 with the one that is spoken")
+    @ValueSource(strings = {"Sec-WebSocket-Version: 8", "Sec-WebSocket-Version: 0", "Sec-WebSocket-Version: 14",
+        "Sec-WebSocket-Version: 013", "Sec-WebSocket-Version: 13, 8", "Sec-WebSocket-Version:", "X-Version: 13"})
+    void refusesAnotherVersion(String version) throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            client.send(get(HOST, UPGRADE, CONNECTION, KEY, version));
+            String answer = assertRefused(client, "426 Upgrade Required");
+            assertEquals("13", RawClient.field(answer, "Sec-WebSocket-Version"));
+            assertEquals("websocket", RawClient.field(answer, "Upgrade"), "RFC 9110 §15.5.22");
+        }
+    }
+
+    @Test
+    @DisplayName("RFC 9110 §7.8: who sends Upgrade names it in Connection")
+    void namesUpgradeInConnection() throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            client.send(get(HOST, UPGRADE, CONNECTION, KEY));
+            String answer = assertRefused(client, "426 Upgrade Required");
+            assertTrue(RawClient.field(answer, "Connection").toLowerCase().contains("upgrade"), answer);
+        }
+    }
+
+    @Test
+    @DisplayName("§4.2.2: no subprotocol and no extension is answered where none is taken")
+    void takesNoSubprotocolAndNoExtension() throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            String head = client.upgrade("/", "Sec-WebSocket-Protocol: chat, superchat",
+                "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits");
+            assertEquals(101, RawClient.status(head));
+            assertNull(RawClient.field(head, "Sec-WebSocket-Protocol"));
+            assertNull(RawClient.field(head, "Sec-WebSocket-Extensions"));
+        }
+    }
+
+    @Test
+    void takesTheHandshakeOneByteAtATime() throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            client.sendSlowly(RawClient.handshake("/").getBytes(ISO_8859_1));
+            assertEquals(101, RawClient.status(client.head()));
+        }
+    }
+
+    @Test
+    @DisplayName("frames in the same packet as the handshake are read, whole or cut anywhere")
+    void readsFramesBehindTheHead() throws Exception {
+        byte[] ping = RawClient.frame(0x89, "first"), large = RawClient.frame(0x82, new byte[1000]);
+        byte[] frames = RawClient.concat(ping, large, RawClient.frame(0x89, "second"));
+        byte[] head = RawClient.handshake("/").getBytes(ISO_8859_1);
+        for (int cut : new int[] {0, 1, 2, 5, ping.length, ping.length + 3, 500, frames.length})
+            try (RawClient client = new RawClient(server.port())) {
+                client.send(RawClient.concat(head, java.util.Arrays.copyOf(frames, cut)));
+                assertEquals(101, RawClient.status(client.head()));
+                client.send(java.util.Arrays.copyOfRange(frames, cut, frames.length));
+                assertEquals("first", client.frame().text());
+                assertEquals("second", client.frame().text());
+            }
+    }
+
+    @Test
+    void answersACloseBehindTheHead() throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            client.send(RawClient.concat(RawClient.handshake("/").getBytes(ISO_8859_1),
+                RawClient.frame(0x88, RawClient.closing(1000))));
+            assertEquals(101, RawClient.status(client.head()));
+            assertEquals(1000, client.frame().code());
+            assertTrue(client.atEnd());
+        }
+    }
+
+    @Test
+    @DisplayName("who has seen the 101 misses no message")
+    void missesNothingAfterTheAnswer() throws Exception {
+        for (int i = 0; i < 20; i++)
+            try (RawClient client = RawClient.admitted(server.port(), "/")) {
+                assertEquals(200, server.post("message " + i));
+                assertEquals("message " + i, client.text());
+            }
+    }
+
+    @Test
+    @DisplayName("§4.2.2: an origin that is not listed is 403, and the log says so")
+    void refusesAnOriginThatIsNotListed() throws Exception {
+        try (TestServer listed = new TestServer("--origin=example.com,https://a.example:8443")) {
+            for (String origin : new String[] {"Origin: https://evil.example", "Origin: null",
+                    "Origin: https://a.example", "Origin: https://example.com.evil.example",
+                    "X-Origin: https://example.com"})
+                try (RawClient client = new RawClient(listed.port())) {
+                    client.send(RawClient.handshake("/", origin));
+                    assertRefused(client, "403 Forbidden");
+                    String line = listed.awaitLog("127.0.0.1:" + client.socket.getLocalPort());
+                    assertTrue(line.contains("Origin is not allowed"), line);
+                    if (origin.startsWith("Origin"))
+                        assertTrue(line.contains(origin.substring(8)), line);
+                }
+            for (String origin : new String[] {"https://example.com", "http://EXAMPLE.com:81",
+                    "https://a.example:8443"})
+                RawClient.admitted(listed.port(), "/", "Origin: " + origin).close();
+        }
+    }
+
+    @Test
+    @DisplayName("--max-listeners: 503 with Retry-After; the token stays good, and a place becomes free again")
+    void refusesWhereThereIsNoRoom() throws Exception {
+        try (TestServer full = new TestServer("--max-listeners=2", "--secret=" + TestServer.SECRET)) {
+            List<RawClient> inside = new ArrayList<>();
+            for (int i = 0; i < 2; i++)
+                inside.add(RawClient.admitted(full.port(), "/?t=" + TestToken.fresh(full)));
+            String token = TestToken.fresh(full);
+            for (int i = 0; i < 3; i++) // a refusal takes no place
+                try (RawClient client = new RawClient(full.port())) {
+                    client.send(RawClient.handshake("/?t=" + token));
+                    String answer = assertRefused(client, "503 Service Unavailable");
+                    assertTrue(Integer.parseInt(RawClient.field(answer, "Retry-After")) > 0);
+                }
+            inside.removeFirst().close();
+            full.awaitListeners(1);
+            TestServer.await("a place", () -> isAdmitted(full, token, inside));
+            try (RawClient client = new RawClient(full.port())) {
+                assertEquals(503, RawClient.status(client.upgrade("/?t=" + TestToken.fresh(full))), "full again");
+            }
+            for (RawClient client : inside)
+                client.close();
+        }
+    }
+
+    private static boolean isAdmitted(TestServer server, String token, List<RawClient> inside) {
+        try {
+            inside.add(RawClient.admitted(server.port(), "/?t=" + token));
+            return true;
+        } catch (java.io.IOException e) {
+            assertTrue(e.getMessage().contains(" 503 "), e.getMessage());
+            return false;
+        }
+    }
+
+    @Test
+    @DisplayName("a refused client that goes on sending still gets the answer, and no reset")
+    void refusesInOrder() throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            client.send(RawClient.concat(get(HOST, UPGRADE, CONNECTION, VERSION).getBytes(UTF_8), new byte[10_000]));
+            assertRefused(client, "400 Bad Request");
+            for (int i = 0; i < 100; i++)
+                client.send(new byte[1_000]);
+        }
+    }
+
+    @Test
+    @DisplayName("a head that is too large is 431")
+    void refusesALargeHead() throws Exception {
+        List<String> requests = new ArrayList<>();
+        requests.add(RawClient.handshake("/?t=" + "a".repeat(NanoStreamWs.Limits.MAX_HEAD)));
+        requests.add(RawClient.handshake("/", "X: " + "a".repeat(NanoStreamWs.Limits.MAX_HEAD)));
+        requests.add(RawClient.handshake("/", "X: a\r\n".repeat(NanoStreamWs.Limits.MAX_FIELDS).strip()));
+        for (String request : requests)
+            try (RawClient client = new RawClient(server.port())) {
+                client.send(request);
+                assertRefused(client, "431 Request Header Fields Too Large");
+            }
+    }
+
+    @Test
+    @DisplayName("a client that goes away in the middle of its handshake costs no place")
+    void forgetsWhoGoesAway() throws Exception {
+        try (TestServer one = new TestServer("--max-listeners=1")) {
+            String request = RawClient.handshake("/");
+            for (int length : new int[] {0, 1, 20, request.length() - 1})
+                try (RawClient client = new RawClient(one.port())) {
+                    client.send(request.substring(0, length));
+                }
+            assertAdmits(one, request);
+        }
+    }
+}
