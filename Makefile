@@ -1,14 +1,11 @@
-# NanoStreamWs needs a JDK of 21 or newer: JAVA_HOME, else the java on the PATH, else the newest under /usr/lib/jvm.
-JDK := $(shell for home in "$$JAVA_HOME" "$$(readlink -f "$$(command -v java)" | sed 's,/bin/java$$,,')" \
-         $$(for r in /usr/lib/jvm/*/release; do sed -n "s,^JAVA_VERSION=\"\([0-9]*\).*,\1 $${r%/release},p" $$r; done 2>/dev/null \
-            | sort -rn | cut -d' ' -f2); do \
-         [ -x "$$home/bin/javac" ] && [ "$$(sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' "$$home/release" 2>/dev/null)" -ge 21 ] 2>/dev/null \
-           && echo "$$home" && break; done)
+# NanoStreamWs needs a JDK of 21 or newer, and the tests Maven, which fetches JUnit.
+JDK    := $(shell test/jdk.sh)
 ifeq ($(JDK),)
-  $(error no JDK of 21 or newer was found: install one (Debian, Ubuntu: apt install default-jdk-headless) or set JAVA_HOME)
+  $(error No JDK of 21 or newer: set JAVA_HOME, or install one, with apt install default-jdk-headless for example)
 endif
 JAVA   := $(JDK)/bin/java
 JAVAC  := $(JDK)/bin/javac --release 21 -encoding UTF-8 -Xlint:all -Werror
+JVM    ?= -XX:+UseSerialGC -Xmn16m
 ARGS   ?= --secret my_secret
 URL    ?= ws://127.0.0.1:8080/
 FEED   ?= http://127.0.0.1:3000/
@@ -18,7 +15,7 @@ SHA256 := 3fdfc37e29744a9a67dd5365e81467e26fbde0b7aa204e6f8bbe79eeaa7ae892
 .PHONY: run demo listen test bench-stuck clean
 
 run: # the server, with the secret of the README's examples; with one of your own: make run ARGS=--secret
-	@exec $(JAVA) NanoStreamWs.java $(ARGS)
+	@exec $(JAVA) $(JVM) NanoStreamWs.java $(ARGS)
 
 demo: # the server on this machine alone, open to all, and blocks such as a Nano node posts
 	@$(JAVA) NanoStreamWs.java --host 127.0.0.1 $(PORTS) & server=$$!; \

@@ -45,27 +45,20 @@
  */
 
 import java.io.*;
-import java.math.BigDecimal;
-import java.math.BigInteger;
-import java.math.RoundingMode;
+import java.math.*;
 import java.net.*;
-import java.nio.ByteBuffer;
-import java.nio.CharBuffer;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.CharsetDecoder;
-import java.nio.charset.CoderResult;
+import java.nio.*;
+import java.nio.charset.*;
 import java.nio.file.*;
-import java.security.GeneralSecurityException;
-import java.security.MessageDigest;
-import java.security.SecureRandom;
+import java.security.*;
 import java.time.*;
 import java.time.format.DateTimeFormatter;
 import java.time.temporal.ChronoUnit;
 import java.util.*;
 import java.util.concurrent.*;
 import java.util.concurrent.atomic.*;
-import java.util.concurrent.locks.LockSupport;
-import java.util.concurrent.locks.ReentrantLock;
+import java.util.concurrent.locks.*;
+import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
@@ -93,29 +86,28 @@ public final class NanoStreamWs {
         static final int MAX_JSON_DEPTH = 64;           // the parser recurses; a callback has three levels
 
         static final int MAX_CONTROL_PAYLOAD = 125;     // bytes, RFC 6455 §5.5
-        static final int MAX_CLOSE_REASON = MAX_CONTROL_PAYLOAD - 2;    // bytes; the code has two, §5.5.1
         static final int MAX_FRAME_HEADER = 2 + 8 + 4;  // bytes: two, a 64-bit length, a masking key, §5.2
         /** Bytes of a listener's read buffer: the largest control frame. Every idle connection holds one. */
         static final int READ_BUFFER = MAX_FRAME_HEADER + MAX_CONTROL_PAYLOAD;
         static final int MAX_CLIENT_MESSAGE = 64 * 1024; // bytes of a message from a listener; it is dropped anyway
         static final int MAX_FRAGMENTS = 1024;          // of such a message: empty ones would be free otherwise
 
-        static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; beyond it nobody is admitted (fail closed)
-        static final int SEGMENT = 64 * 1024;           // bytes of a segment of the log, so of a write, larger frames aside
+        static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; beyond it nobody is admitted
+        static final int SEGMENT = 64 * 1024;           // bytes of a segment of the log, and of a write; or one frame
         static final int WINDOW = 1024 * 1024;          // bytes that the lanes may be behind when a POST is answered
         static final int WINDOW_PAUSE = 200;            // µs until the lanes are looked at again otherwise
         static final int LANES = 16;                    // threads that write; a blocked write holds up its lane
-        static final int LOOK = 20;                     // ms between two looks at the lanes; being blocked costs up to two
+        static final int LOOK = 20;                     // ms between two looks at the lanes; one blocked costs two
         static final int MAX_RELIEF = 1024;             // threads that one look gives to a lane, at most
         static final int STRAGGLER_PAUSE = 50;          // ms between two rounds for one that blocked its lane,
         static final int STRAGGLER_ROUNDS = 20;         // and how many rounds without blocking bring it back
         static final int LINGER = 1_000;                // ms for a connection to end once everything is said,
         static final int MAX_LINGER_BYTES = 256 * 1024; // and bytes that are read meanwhile
 
-        static final int BACKLOG = 4096;                // connections that wait for accept; the kernel cuts it (somaxconn)
+        static final int BACKLOG = 4096;                // connections that wait for accept; the kernel may cut it
         static final int ACCEPT_PAUSE = 100;            // ms after accept failed, usually for want of a descriptor
         static final int LOG_BURST = 100, LOG_RATE = 5; // log lines of a kind: so many at once, and so many a second
-        static final int LOG_QUEUE = 4096;              // log lines that wait; when standard error blocks, more are lost
+        static final int LOG_QUEUE = 4096;              // log lines that wait; if standard error blocks, more are lost
         static final int MAX_QUOTED = 100;              // characters of a client's own text in a log line
     }
 
@@ -168,7 +160,7 @@ public final class NanoStreamWs {
     static final class ProtocolException extends Exception {
         final CloseCode code;
 
-        /** The reason goes onto the wire: a constant, never what the peer sent, at most MAX_CLOSE_REASON bytes. */
+        /** The reason goes onto the wire: a constant, never what the peer sent, at most 123 bytes (§5.5). */
         ProtocolException(CloseCode code, String reason) {
             super(reason, null, false, false);
             this.code = code;
@@ -345,7 +337,8 @@ public final class NanoStreamWs {
         Duration drain = Duration.ofSeconds(5);
 
         /** @param makeSecret called for a bare --secret where the environment has none */
-        Settings(String[] args, Map<String, String> environment, Callable<String> makeSecret) throws Exception {
+        Settings(String[] args, Map<String, String> environment, Supplier<String> makeSecret)
+                throws UsageException, IOException {
             for (int i = 0; i < args.length; i++) {
                 int equals = args[i].indexOf('=');
                 String word = equals < 0 ? args[i] : args[i].substring(0, equals);
@@ -358,7 +351,7 @@ public final class NanoStreamWs {
                 if (value == null && name.equals("secret")) {
                     value = environment.getOrDefault("NANO_STREAM_SECRET", "");
                     if (value.isEmpty())
-                        value = newSecret = makeSecret.call();
+                        value = newSecret = makeSecret.get();
                 }
                 if (value == null && name.equals("token"))
                     value = "10";
@@ -367,8 +360,8 @@ public final class NanoStreamWs {
             if (feeds.isEmpty())
                 set("feed", "http://127.0.0.1:3000/");
             if (token != null && (secrets.isEmpty() || newSecret != null))
-                throw new UsageException("--token wants the server's secret: --secret S, --secret-file FILE, or --secret "
-                    + "with NANO_STREAM_SECRET set");
+                throw new UsageException("--token wants the server's secret: --secret S, --secret-file FILE, or "
+                    + "--secret with NANO_STREAM_SECRET set");
         }
 
         private void set(String name, String value) throws UsageException, IOException {
@@ -417,8 +410,9 @@ public final class NanoStreamWs {
         private static URI feed(String value) throws UsageException {
             try {
                 URI uri = new URI(value);
-                if (value.equals("-") || "http".equals(uri.getScheme()) && uri.getHost() != null && uri.getPort() <= 65535
-                        && uri.getRawUserInfo() == null && uri.getRawQuery() == null && uri.getRawFragment() == null)
+                String plain = "http://" + uri.getRawAuthority() + uri.getRawPath(); // no user, query or fragment
+                if (value.equals("-") || value.equals(plain) && uri.getHost() != null && uri.getRawUserInfo() == null
+                        && uri.getPort() <= 65535)
                     return uri;
             } catch (URISyntaxException e) {
                 // said below, like any other fault of it
@@ -648,15 +642,11 @@ public final class NanoStreamWs {
      * @param query as it came, or ""
      */
     record Request(String method, String path, String query, boolean http11, Map<String, List<String>> fields) {
-        boolean has(String name) {
-            return fields.containsKey(name);
-        }
-
         /** The value of a field that may be there once, or null. */
         String field(String name) throws Refusal {
             List<String> values = fields.getOrDefault(name, List.of());
             if (values.size() > 1)
-                throw new Refusal(Rejection.MALFORMED, "more than one " + name);
+                throw Http.malformed("more than one " + name);
             return values.isEmpty() ? null : values.getFirst();
         }
 
@@ -674,7 +664,7 @@ public final class NanoStreamWs {
                 if (!Http.percentDecode(parts[0]).equals(name))
                     continue;
                 if (found != null)
-                    throw new Refusal(Rejection.MALFORMED, "more than one " + name + " in the query");
+                    throw Http.malformed("more than one " + name + " in the query");
                 found = parts.length == 1 ? "" : Http.percentDecode(parts[1]);
             }
             return found;
@@ -714,14 +704,16 @@ public final class NanoStreamWs {
                 String[] parts = line.split(":", 2);
                 if (parts.length != 2 || !isToken(parts[0]))
                     throw malformed("expected a field name and a colon");
-                fields.computeIfAbsent(parts[0].toLowerCase(Locale.ROOT), n -> new ArrayList<>(1)).add(parts[1].strip());
+                String name = parts[0].toLowerCase(Locale.ROOT);
+                fields.computeIfAbsent(name, n -> new ArrayList<>(1)).add(parts[1].strip());
             }
             // 4. §3.2.1: origin-form; §3.2.2: "a server MUST accept the absolute-form"
             String target = words[1].startsWith("/") ? words[1] : words[1].replaceFirst("^(?i:http)://[^/?#]+/?", "/");
             if (!target.startsWith("/") || !target.chars().allMatch(c -> c > ' ' && c < 0x7F && c != '#'))
                 throw malformed("expected a path");
             String[] parts = target.split("\\?", 2);
-            Request request = new Request(words[0], percentDecode(parts[0]), parts.length == 1 ? "" : parts[1], http11, fields);
+            String query = parts.length == 1 ? "" : parts[1];
+            Request request = new Request(words[0], percentDecode(parts[0]), query, http11, fields);
             // 5. §3.2: one Host. A Nano node sends an IPv6 address without brackets, which is let pass.
             String host = request.field("host");
             if (http11 && host == null || host != null && !HOST.matcher(host).matches())
@@ -749,7 +741,7 @@ public final class NanoStreamWs {
 
         /** Decodes strictly: nothing is replaced. */
         static String utf8(byte[] bytes) throws CharacterCodingException {
-            return UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString(); // a new decoder reports what is malformed
+            return UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString(); // a new decoder reports faults
         }
 
         /** The hash of an ASCII text. */
@@ -781,7 +773,8 @@ public final class NanoStreamWs {
             return response(why.status, fields + switch (why.status.substring(0, 3)) {
                 case "401" -> "WWW-Authenticate: Bearer\r\n"; // RFC 6750 §3
                 case "405" -> "Allow: " + (why == Rejection.FEED_METHOD ? "POST" : "GET, HEAD") + "\r\n";
-                case "426" -> "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"; // RFC 6455 §4.4
+                // RFC 6455 §4.4, RFC 9110 §7.8
+                case "426" -> "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
                 case "503" -> "Retry-After: 5\r\n";
                 default -> "";
             }, "text/plain", why.status + '\n', now);
@@ -816,24 +809,21 @@ public final class NanoStreamWs {
 
         /** What log lines call a peer: its address and port. */
         static String remote(Socket socket) {
-            InetSocketAddress peer = (InetSocketAddress) socket.getRemoteSocketAddress();
-            String address = peer.getAddress().getHostAddress();
-            return (address.indexOf(':') < 0 ? address : '[' + address + ']') + ':' + peer.getPort();
+            return socket.getRemoteSocketAddress().toString().substring(1); // without the / before it
         }
     }
 
     /** Reads the requests of one connection, one after the other. Used by one thread. */
     static final class RequestReader {
+        private static final byte[] END = {'\r', '\n', '\r', '\n'};
         private final Socket socket;
-        private final InputStream in;
         private final OutputStream out;
         private byte[] buffer = new byte[1024];
         private int start, end; // what was read and not yet taken
 
         /** @param out is flushed before a read that may block, so that answers can be gathered until then */
-        RequestReader(Socket socket, OutputStream out) throws IOException {
+        RequestReader(Socket socket, OutputStream out) {
             this.socket = socket;
-            this.in = socket.getInputStream();
             this.out = out;
         }
 
@@ -862,12 +852,12 @@ public final class NanoStreamWs {
                         throw new Refusal(Rejection.HEAD_TOO_LARGE, "more than " + Limits.MAX_HEAD + " bytes");
                     if (start + at == end && !fill(deadline))
                         throw new EOFException();
-                    int i = start + at;
-                    if (buffer[i] >= 0 && buffer[i] < ' ' && "\r\n\t".indexOf(buffer[i]) < 0)
+                    byte b = buffer[start + at];
+                    if (b >= 0 && b < ' ' && "\r\n\t".indexOf(b) < 0)
                         throw Http.malformed("control character in the head; is it TLS?"); // now, not at the deadline
-                    if (buffer[i] == '\n' && at >= 3 && buffer[i - 1] == '\r' && buffer[i - 2] == '\n' && buffer[i - 3] == '\r') {
+                    if (b == '\n' && at >= 3 && Arrays.equals(buffer, start + at - 3, start + at + 1, END, 0, 4)) {
                         String head = new String(buffer, start, at - 3, ISO_8859_1);
-                        start = i + 1;
+                        start += at + 1;
                         return Http.parse(head);
                     }
                 }
@@ -879,17 +869,15 @@ public final class NanoStreamWs {
         /** Reads a body of so many bytes, which the caller has found to be few enough. */
         byte[] body(int length) throws IOException, Refusal {
             long deadline = deadline(Limits.BODY_TIMEOUT);
-            byte[] body = new byte[Math.min(length, Limits.SEGMENT)]; // it grows with what arrives, not what is announced
+            ByteArrayOutputStream body = new ByteArrayOutputStream(); // grows with what arrives, not what is announced
             try {
-                for (int at = 0, n; at < length; at += n, start += n) {
+                for (int n; body.size() < length; start += n) {
                     if (start == end && !fill(deadline))
                         throw new EOFException();
-                    if (at == body.length)
-                        body = Arrays.copyOf(body, Math.min(length, 2 * body.length));
-                    n = Math.min(end - start, body.length - at);
-                    System.arraycopy(buffer, start, body, at, n);
+                    n = Math.min(end - start, length - body.size());
+                    body.write(buffer, start, n);
                 }
-                return body;
+                return body.toByteArray();
             } catch (SocketTimeoutException e) {
                 throw new Refusal(Rejection.TOO_SLOW, "no whole body within " + Limits.BODY_TIMEOUT + " ms");
             }
@@ -906,7 +894,7 @@ public final class NanoStreamWs {
 
         /** Reads more, and moves what is buffered to the front. False at the end of the stream. */
         private boolean fill(long deadline) throws IOException {
-            if (end - start == buffer.length)
+            if (end == buffer.length && buffer.length < Limits.MAX_HEAD) // it was filled: more comes than expected
                 buffer = Arrays.copyOf(buffer, 2 * buffer.length);
             System.arraycopy(buffer, start, buffer, 0, end - start);
             end -= start;
@@ -916,7 +904,7 @@ public final class NanoStreamWs {
             if (left <= 0) // also for who always has a byte more
                 throw new SocketTimeoutException();
             socket.setSoTimeout((int) (left / 1_000_000) + 1);
-            int n = in.read(buffer, end, buffer.length - end);
+            int n = socket.getInputStream().read(buffer, end, buffer.length - end);
             end += Math.max(0, n);
             return n >= 0;
         }
@@ -933,7 +921,7 @@ public final class NanoStreamWs {
             private static final Pattern FORM = Pattern.compile(
                 "(?:([a-z][a-z0-9+.-]*)://)?(\\*\\.)?([a-z0-9_.-]+|\\[[0-9a-f:.]+])(?::([0-9]{1,5}))?");
 
-            /** RFC 6454 §7.1: [ scheme "://" ] [ "*." ] host [ ":" port ], or null; a scheme implies its default port. */
+            /** RFC 6454 §7.1: [ scheme "://" ] [ "*." ] host [ ":" port ], or null. A scheme implies its own port. */
             static Entry parse(String text) {
                 var match = FORM.matcher(text.toLowerCase(Locale.ROOT));
                 if (!match.matches())
@@ -985,7 +973,9 @@ public final class NanoStreamWs {
                 for (count += 8; count >= 6; count -= 6)
                     text.append(ALPHABET.charAt(bits >> count - 6 & 0b11_1111));
             }
-            return count == 0 ? text.toString() : text.append(ALPHABET.charAt(bits << 6 - count & 0b11_1111)).toString();
+            if (count > 0)
+                text.append(ALPHABET.charAt(bits << 6 - count & 0b11_1111));
+            return text.toString();
         }
 
         /** The bytes that the text stands for, or null where it is not what encode makes of them. */
@@ -1030,11 +1020,11 @@ public final class NanoStreamWs {
             if (header.containsKey("crit") || header.containsKey("b64"))
                 throw invalid("header has crit or b64");
             // 3. RFC 7515 §5.2: the signature, before anything of the payload is looked at
-            byte[] mac = Base64Url.decode(segments[2]);
+            byte[] mac = Objects.requireNonNullElse(Base64Url.decode(segments[2]), new byte[0]);
             boolean signed = false;
             for (byte[] secret : secrets)
                 // isEqual, not equals: the time must not depend on the content; |=, not ||: nor on which secret it is
-                signed |= MessageDigest.isEqual(mac(secret, segments[0] + '.' + segments[1]), mac == null ? new byte[0] : mac);
+                signed |= MessageDigest.isEqual(mac(secret, segments[0] + '.' + segments[1]), mac);
             if (!signed)
                 throw invalid("signature does not match");
             // 4. RFC 7519 §4.1.4: "the current date/time MUST be before the expiration date/time"; §4.1.5: nbf
@@ -1052,7 +1042,7 @@ public final class NanoStreamWs {
         /** A new token, valid for the time given, and unlike every other by its jti. */
         static String sign(byte[] secret, Instant now, Duration valid) {
             String exp = BigDecimal.valueOf(now.plus(valid).toEpochMilli(), 3).toString();
-            String payload = "{\"iat\":" + now.getEpochSecond() + ",\"exp\":" + exp + ",\"jti\":\"" + random(16) + "\"}";
+            String payload = "{\"iat\":%d,\"exp\":%s,\"jti\":\"%s\"}".formatted(now.getEpochSecond(), exp, random(16));
             String signingInput = Base64Url.encode("{\"alg\":\"HS256\",\"typ\":\"JWT\"}".getBytes(UTF_8)) + '.'
                 + Base64Url.encode(payload.getBytes(UTF_8));
             return signingInput + '.' + Base64Url.encode(mac(secret, signingInput));
@@ -1143,7 +1133,7 @@ public final class NanoStreamWs {
     }
 
     // ---- 10. Opening handshake (RFC 6455 §4.2) ------------------------------------------------------------------
-    // Judges a request to upgrade. It changes nothing: the token is claimed later, when the listener is sure of a place.
+    // Judges a request to upgrade. It changes nothing: the token is claimed later, when the listener has a place.
 
     /** What is to be done with a request to upgrade. */
     sealed interface Verdict {
@@ -1158,9 +1148,9 @@ public final class NanoStreamWs {
         private static final String GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // §1.3
         private static final Pattern KEY = Pattern.compile("[A-Za-z0-9+/]{21}[AQgw]=="); // 16 bytes in base64
 
-        /** Whether a request means to be a handshake. One without Upgrade does, if it has a key: a proxy ate the rest. */
+        /** Whether a request is to be a handshake. One with a key is, even without Upgrade: a proxy ate that. */
         static boolean isMeant(Request request) {
-            return request.lists("upgrade", "websocket") || request.has("sec-websocket-key");
+            return request.lists("upgrade", "websocket") || request.fields().containsKey("sec-websocket-key");
         }
 
         Verdict judge(Request request, Instant now) {
@@ -1246,8 +1236,8 @@ public final class NanoStreamWs {
 
         /** The payload of a close frame (§5.5.1): the code, and the reason, which is ASCII here. */
         static byte[] closePayload(CloseCode code, String reason) {
-            int length = Math.min(reason.length(), Limits.MAX_CLOSE_REASON);
-            return ByteBuffer.allocate(2 + length).putShort((short) code.code).put(reason.getBytes(UTF_8), 0, length).array();
+            ByteBuffer payload = ByteBuffer.allocate(2 + reason.length());
+            return payload.putShort((short) code.code).put(reason.getBytes(UTF_8)).array();
         }
     }
 
@@ -1261,7 +1251,8 @@ public final class NanoStreamWs {
         private ByteBuffer begun = ByteBuffer.allocate(0); // up to three bytes of a character
 
         void add(byte[] bytes, int offset, int length, boolean last) throws ProtocolException {
-            ByteBuffer input = ByteBuffer.allocate(begun.remaining() + length).put(begun).put(bytes, offset, length).flip();
+            ByteBuffer input = ByteBuffer.allocate(begun.remaining() + length);
+            input.put(begun).put(bytes, offset, length).flip();
             CoderResult result;
             do {
                 result = decoder.decode(input, decoded.clear(), last);
@@ -1332,7 +1323,7 @@ public final class NanoStreamWs {
             }
         }
 
-        /** §5.4: a message begins with TEXT or BINARY and goes on with CONTINUATION. Bounds hold for what is announced. */
+        /** §5.4: a message begins with TEXT or BINARY and goes on with CONTINUATION. What is announced is bounded. */
         private void begin(Opcode opcode, long payload) throws ProtocolException {
             if ((opcode == Opcode.CONTINUATION) != (message != null))
                 throw error(message == null ? "nothing to continue" : "expected a continuation");
@@ -1529,8 +1520,8 @@ public final class NanoStreamWs {
         }
 
         /**
-         * Writes what the log has and the listener has not. Called when there is more, and by everybody who has held the
-         * write lock meanwhile and so kept others from it.
+         * Writes what the log has and the listener has not. Called when there is more, and by everybody who has held
+         * the write lock meanwhile and so kept others from it.
          *
          * @return false if somebody else is writing; he calls this again when he is done
          */
@@ -1616,11 +1607,6 @@ public final class NanoStreamWs {
             }
             Http.closeQuietly(socket);
             offset = CLOSE_SENT;
-        }
-
-        @Override
-        public String toString() {
-            return Http.remote(socket);
         }
     }
 
@@ -1734,9 +1720,6 @@ public final class NanoStreamWs {
             this.writeTimeout = writeTimeout.toNanos();
             for (int i = 0; i < Limits.LANES; i++)
                 lanes.add(new Lane(this));
-        }
-
-        void start() {
             lanes.forEach(lane -> lane.walker.thread.start());
         }
 
@@ -1794,7 +1777,7 @@ public final class NanoStreamWs {
                 send(Opcode.PING, new byte[0]);
         }
 
-        /** Watchdog: relieves the lanes that stand, and evicts who is too far behind or has taken nothing for too long. */
+        /** Watchdog: relieves the lanes that stand; evicts who is too far behind, or took nothing for too long. */
         void look() {
             lanes.forEach(Lane::look);
             long now = System.nanoTime();
@@ -1862,7 +1845,8 @@ public final class NanoStreamWs {
     static final class NanoBlock {
         private static final int NANO_DIGITS = 30;      // 1 NANO is 10^30 raw
         private static final int SHOWN_DIGITS = 15;     // decimals of NANO that are kept
-        private static final Pattern DECIMAL = Pattern.compile("[0-9]{1,39}"), HEX = Pattern.compile("[0-9A-Fa-f]{1,32}");
+        private static final Pattern DECIMAL = Pattern.compile("[0-9]{1,39}");
+        private static final Pattern HEX = Pattern.compile("[0-9A-Fa-f]{1,32}");
 
         /** Whether a JSON value is a callback: an object whose block is a string or an object. */
         static boolean isCallback(Json json) {
@@ -1877,11 +1861,12 @@ public final class NanoStreamWs {
          * @throws Json.JsonException if the block is no JSON object, or an amount no number of raw
          */
         static String flatten(Json callback, Instant seen, Rate rate) throws Json.JsonException {
-            Map<String, Json> merged = new LinkedHashMap<>(((Json.Obj) callback).members()), flat = new LinkedHashMap<>();
+            Map<String, Json> merged = new LinkedHashMap<>(((Json.Obj) callback).members());
             Json block = merged.remove("block");
             if (!((block instanceof Json.Str(var text) ? Json.parse(text) : block) instanceof Json.Obj(var members)))
                 throw new Json.JsonException("expected a JSON object");
             merged.putAll(members);
+            Map<String, Json> flat = new LinkedHashMap<>();
             boolean legacySend = new Json.Str("send").equals(merged.get("type"));
             for (var member : merged.entrySet()) {
                 String name = member.getKey();
@@ -1894,8 +1879,9 @@ public final class NanoStreamWs {
                     flat.put(name, member.getValue());
                 }
             }
-            Json isSend = merged.get("is_send");
-            flat.put("is_send", new Json.Bool(new Json.Str("true").equals(isSend) || new Json.Bool(true).equals(isSend)));
+            boolean isSend = List.of(new Json.Str("true"), new Json.Bool(true)).contains(
+                merged.getOrDefault("is_send", new Json.Null()));
+            flat.put("is_send", new Json.Bool(isSend));
             Rate.Means means = rate.count(seen.getEpochSecond());
             flat.put("seen", new Json.Num(BigDecimal.valueOf(seen.toEpochMilli(), 3).toString()));
             flat.put("tps", new Json.Num(Double.toString(means.minute)));
@@ -1905,13 +1891,13 @@ public final class NanoStreamWs {
             return out.toString();
         }
 
-        /** An amount in raw, an unsigned 128-bit number. The node writes strings; digits without quotes will do as well. */
+        /** An amount in raw, an unsigned 128-bit number. The node writes strings; plain digits will do as well. */
         private static BigInteger raw(String name, Json value, int radix) throws Json.JsonException {
-            String digits = value instanceof Json.Str(var text) ? text : value instanceof Json.Num(var text) ? text : "";
-            BigInteger raw = (radix == 16 ? HEX : DECIMAL).matcher(digits).matches() ? new BigInteger(digits, radix) : null;
-            if (raw == null || raw.bitLength() > 128)
+            String digits = value instanceof Json.Str(var text) ? text : value instanceof Json.Num(var num) ? num : "";
+            boolean valid = (radix == 16 ? HEX : DECIMAL).matcher(digits).matches();
+            if (!valid || new BigInteger(digits, radix).bitLength() > 128)
                 throw new Json.JsonException("expected a number of raw in " + name);
-            return raw;
+            return new BigInteger(digits, radix);
         }
     }
 
@@ -1948,8 +1934,10 @@ public final class NanoStreamWs {
             } catch (Json.JsonException e) {
                 // some other text
             }
+            if (!NanoBlock.isCallback(json))
+                return message;
             try {
-                return NanoBlock.isCallback(json) ? NanoBlock.flatten(json, clock.instant(), rate).getBytes(UTF_8) : message;
+                return NanoBlock.flatten(json, clock.instant(), rate).getBytes(UTF_8);
             } catch (Json.JsonException e) {
                 throw new Refusal(Rejection.BAD_MESSAGE, "its block cannot be read: " + e.getMessage());
             }
@@ -1976,8 +1964,9 @@ public final class NanoStreamWs {
                     refused = refusal.why;
                 }
                 String connection = open ? "" : "Connection: close\r\n";
-                byte[] answer = refused == null ? Http.response("200 OK", connection, "text/plain", "ok", clock.instant())
-                    : Http.refusal(refused, connection, clock.instant());
+                Instant now = clock.instant();
+                byte[] answer = refused == null ? Http.response("200 OK", connection, "text/plain", "ok", now)
+                    : Http.refusal(refused, connection, now);
                 out.write(request != null && request.method().equals("HEAD") ? Http.headOnly(answer) : answer);
             }
             out.flush();
@@ -1987,14 +1976,14 @@ public final class NanoStreamWs {
         /** Judges a POST by its head. @return how many bytes of body there are to read */
         private static int contentLength(Request request, String path, OutputStream out) throws IOException, Refusal {
             // Any page can make a browser post to localhost; it cannot keep the browser from saying so (CSRF).
-            if (request.has("origin") || request.has("sec-fetch-site"))
+            if (request.fields().containsKey("origin") || request.fields().containsKey("sec-fetch-site"))
                 throw new Refusal(Rejection.BROWSER, "it sent an Origin or a Sec-Fetch-Site field");
             // isEqual, not equals: a path may serve as a secret
             if (!path.equals("/") && !MessageDigest.isEqual(path.getBytes(UTF_8), request.path().getBytes(UTF_8)))
                 throw new Refusal(Rejection.NOT_FOUND, "");
             if (!request.method().equals("POST"))
                 throw new Refusal(Rejection.FEED_METHOD, Log.quote(request.method()));
-            if (request.has("transfer-encoding"))
+            if (request.fields().containsKey("transfer-encoding"))
                 throw new Refusal(Rejection.TRANSFER_ENCODING, "");
             String length = request.field("content-length"), expect = request.field("expect");
             if (length == null)
@@ -2010,13 +1999,13 @@ public final class NanoStreamWs {
             return Integer.parseInt(length);
         }
 
-        /** Takes lines, a message each, until the input ends. A line that cannot be broadcast is logged and left out. */
+        /** Takes lines, a message each, until the input ends. What cannot be broadcast is logged and left out. */
         void readLines(InputStream source) throws IOException {
             InputStream in = new BufferedInputStream(source, Limits.SEGMENT);
             ByteArrayOutputStream line = new ByteArrayOutputStream();
             for (int b = 0; b >= 0; line.reset()) {
                 while ((b = in.read()) >= 0 && b != '\n')
-                    if (line.size() <= Limits.MAX_MESSAGE + 1) // with a CR, and one byte more, which shows too long a line
+                    if (line.size() <= Limits.MAX_MESSAGE + 1) // a CR, and one byte more to know a line too long
                         line.write(b);
                 byte[] message = line.toByteArray();
                 if (message.length > 0 && message[message.length - 1] == '\r')
@@ -2066,7 +2055,7 @@ public final class NanoStreamWs {
             <meta name="viewport" content="width=device-width">
             <link rel="icon" href="data:,">
             <title>NanoStreamWs</title>
-            <style>body { font: 14px monospace; margin: 1rem } pre { white-space: pre-wrap; overflow-wrap: anywhere }</style>
+            <style>body { font: 14px monospace } pre { white-space: pre-wrap; overflow-wrap: anywhere }</style>
             <p><span id="state">connecting</span>, <span id="count">0</span> messages</p>
             <pre id="stream"></pre>
             <script>%s</script>
@@ -2075,7 +2064,8 @@ public final class NanoStreamWs {
         private static final String FIELDS = "Connection: close\r\nCache-Control: no-store\r\n"
             + "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
             + "Content-Security-Policy: default-src 'none'; script-src 'sha256-"
-            + Base64.getEncoder().encodeToString(Http.hash("SHA-256", SCRIPT)) + "'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'\r\n";
+            + Base64.getEncoder().encodeToString(Http.hash("SHA-256", SCRIPT)) + "'; style-src 'unsafe-inline'; "
+            + "img-src data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'\r\n";
 
         static byte[] answer(Request request, boolean draining, Instant now) throws Refusal {
             boolean root = request.path().equals("/");
@@ -2111,7 +2101,7 @@ public final class NanoStreamWs {
         private final Set<Socket> pending = ConcurrentHashMap.newKeySet(); // listeners to be, and plain requests
         private final Set<Socket> posting = ConcurrentHashMap.newKeySet(); // the feed's
         private final List<ServerSocket> feedSockets = new ArrayList<>();
-        private final AtomicBoolean closing = new AtomicBoolean();
+        private final ReentrantLock closing = new ReentrantLock();
         private final CountDownLatch closed = new CountDownLatch(1);
         private volatile boolean draining;
         private ServerSocket listenerSocket;
@@ -2131,9 +2121,9 @@ public final class NanoStreamWs {
         void start() throws IOException {
             events.event("start", "NanoStreamWs " + VERSION + " on Java " + Runtime.version());
             listenerSocket = bind(settings.host, settings.port);
-            for (URI uri : settings.feeds)
-                feedSockets.add(uri.getScheme() == null ? null : bind(uri.getHost(), uri.getPort() < 0 ? 80 : uri.getPort()));
-            broadcaster.start();
+            for (URI feed : settings.feeds)
+                feedSockets.add(feed.getScheme() == null ? null
+                    : bind(feed.getHost(), feed.getPort() < 0 ? 80 : feed.getPort()));
             every(Duration.ofMillis(Limits.LOOK), broadcaster::look);
             every(Duration.ofSeconds(1), usedTokens::sweep);
             every(Duration.ofSeconds(1), events::tick);
@@ -2157,7 +2147,8 @@ public final class NanoStreamWs {
                 events.event("start", "feed - takes lines from standard input");
                 return;
             }
-            String path = uri.getPath().isEmpty() ? "/" : uri.getPath(), place = uri.getHost() + ':' + socket.getLocalPort();
+            String path = uri.getPath().isEmpty() ? "/" : uri.getPath();
+            String place = uri.getHost() + ':' + socket.getLocalPort();
             accept(socket, posting, connection -> feed.serve(connection, path));
             events.event("start", "feed takes POSTs to http://" + place + (path.equals("/") ? "/"
                 : "/... (that path alone, which may be a secret and is not shown)"));
@@ -2183,8 +2174,8 @@ public final class NanoStreamWs {
 
         /** Where a browser on this machine opens the page. */
         String page() {
-            String host = settings.host.equals("0.0.0.0") || settings.host.equals("::") ? "localhost" : settings.host;
-            return "http://" + (host.contains(":") && !host.startsWith("[") ? '[' + host + ']' : host) + ':' + port() + '/';
+            String host = Set.of("0.0.0.0", "::").contains(settings.host) ? "localhost" : settings.host;
+            return "http://" + (host.matches("[^\\[].*:.*") ? '[' + host + ']' : host) + ':' + port() + '/';
         }
 
         private static ServerSocket bind(String host, int port) throws IOException {
@@ -2210,7 +2201,7 @@ public final class NanoStreamWs {
         }
 
         private void fault(RuntimeException e) {
-            events.event("fault", "please report: " + e + " at " + Arrays.toString(e.getStackTrace()));
+            events.event("fault", "please report it: " + e + " at " + Arrays.toString(e.getStackTrace()));
         }
 
         /** Accepts connections until the socket is closed, and gives each a virtual thread. */
@@ -2267,7 +2258,10 @@ public final class NanoStreamWs {
                 String origin = request.field("origin");
                 peer += origin == null ? " without origin" : " origin " + Log.quote(origin);
                 if (Handshake.isMeant(request)) {
-                    admit(socket, reader, request, peer);
+                    switch (handshake.judge(request, clock.instant())) {
+                        case Verdict.Rejected(var refusal) -> throw refusal;
+                        case Verdict.Accepted accepted -> admit(socket, reader.rest(), accepted, peer);
+                    }
                     return;
                 }
                 answer = Page.answer(request, draining, clock.instant());
@@ -2279,27 +2273,19 @@ public final class NanoStreamWs {
             Http.lingeringClose(socket);
         }
 
-        /** Judges a handshake, and admits or refuses. All that could fail is done before the token is used up. */
-        private void admit(Socket socket, RequestReader reader, Request request, String peer) throws IOException, Refusal {
-            Claims claims;
-            String accept;
-            switch (handshake.judge(request, clock.instant())) {
-                case Verdict.Rejected(var refusal) -> throw refusal;
-                case Verdict.Accepted accepted -> {
-                    claims = accepted.claims;
-                    accept = accepted.accept;
-                }
-            }
+        /** Admits a listener whose handshake is in order. All else that can fail comes before the token is used up. */
+        private void admit(Socket socket, byte[] rest, Verdict.Accepted handshake, String peer)
+                throws IOException, Refusal {
             boolean admitted = false;
             try {
                 if (places.incrementAndGet() > settings.maxListeners)
                     throw new Refusal(Rejection.FULL, "there are " + settings.maxListeners + " (--max-listeners)");
-                Listener listener = new Listener(socket, reader.rest(), broadcaster.log);
+                Listener listener = new Listener(socket, rest, broadcaster.log);
                 if (draining) // asked behind the cursor: who gets past this gets the close frame too
                     throw new Refusal(Rejection.DRAINING, "");
-                if (claims != null)
-                    usedTokens.claim(claims);
-                socket.getOutputStream().write(Handshake.response(accept));
+                if (handshake.claims != null)
+                    usedTokens.claim(handshake.claims);
+                socket.getOutputStream().write(Handshake.response(handshake.accept));
                 socket.setSoTimeout(0);
                 broadcaster.add(listener);
                 admitted = true;
@@ -2316,8 +2302,8 @@ public final class NanoStreamWs {
         private void read(Listener listener) {
             String how = listener.read(), dropped = listener.dropped;
             broadcaster.remove(listener);
-            events.event(dropped == null ? "left" : "dropped",
-                listener + (dropped == null ? " " + how : ": " + dropped) + ", now " + broadcaster.size());
+            events.event(dropped == null ? "left" : "dropped", Http.remote(listener.socket)
+                + (dropped == null ? " " + how : ": " + dropped) + ", now " + broadcaster.size());
             places.decrementAndGet(); // last: the end of the process waits for it
         }
 
@@ -2332,21 +2318,26 @@ public final class NanoStreamWs {
                 close();
         }
 
-        /** Waits until the server has been closed. */
-        void await() throws InterruptedException {
-            closed.await();
-        }
-
         /**
          * Shuts down: takes nothing more from the feed, delivers what was taken, then the close frame 1001; waits for
          * the listeners to go, as long as --drain allows. Until then a handshake gets 503.
          */
         @Override
         public void close() {
-            if (!closing.compareAndSet(false, true))
-                return;
+            closing.lock(); // a second caller waits for the first one's end
+            try {
+                if (closed.getCount() > 0)
+                    drain();
+                closed.countDown();
+            } finally {
+                closing.unlock();
+            }
+        }
+
+        private void drain() {
             long deadline = System.nanoTime() + settings.drain.toNanos();
-            events.event("stop", "draining " + broadcaster.size() + " listeners for at most " + settings.drain.toMillis() + " ms (--drain)");
+            events.event("stop", "draining " + broadcaster.size() + " listeners, at most " + settings.drain.toMillis()
+                + " ms (--drain)");
             draining = true;
             feedSockets.stream().filter(Objects::nonNull).forEach(Http::closeQuietly);
             broadcaster.send(Opcode.CLOSE, Frame.closePayload(CloseCode.GOING_AWAY, "server is shutting down"));
@@ -2363,7 +2354,6 @@ public final class NanoStreamWs {
             posting.forEach(Http::closeQuietly);
             timer.shutdownNow();
             events.event("stop", "done" + (late.isEmpty() ? "" : "; " + late.size() + " listeners were still there"));
-            closed.countDown();
         }
     }
 
@@ -2381,12 +2371,9 @@ public final class NanoStreamWs {
                 System.out.println(Jwt.sign(settings.secrets.getFirst(), Instant.now(), settings.token));
             else
                 serve(settings);
-        } catch (UsageException e) {
+        } catch (UsageException | IOException e) {
             System.err.println("NanoStreamWs: " + e.getMessage());
-            System.exit(2);
-        } catch (IOException e) {
-            System.err.println("NanoStreamWs: " + e.getMessage());
-            System.exit(1);
+            System.exit(e instanceof UsageException ? 2 : 1);
         }
     }
 
@@ -2395,17 +2382,18 @@ public final class NanoStreamWs {
         Server server = new Server(settings, InstantSource.system(), events);
         server.start();
         if (settings.newSecret != null) {
-            Callable<String> token = () -> Jwt.sign(settings.newSecret.getBytes(UTF_8), Instant.now(), Duration.ofHours(1));
-            System.err.printf("%nsecret %s%ntoken  %s%npage   %s#%s%n%nThe secret makes tokens, and is a new one with every "
-                + "start. Each token admits one listener, within the hour.%n%n", settings.newSecret, token.call(),
-                server.page(), token.call());
+            byte[] secret = settings.newSecret.getBytes(UTF_8);
+            Supplier<String> token = () -> Jwt.sign(secret, Instant.now(), Duration.ofHours(1));
+            System.err.printf("%nsecret %s%ntoken  %s%npage   %s#%s%n%nThe secret makes tokens, and is a new one with "
+                + "every start. Each token admits one listener, within the hour.%n%n", settings.newSecret, token.get(),
+                server.page(), token.get());
         }
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             server.close();
             events.close();
             Runtime.getRuntime().halt(0); // a shutdown that was asked for is no failure, so not 143
         }));
-        server.await();
+        server.closed.await();
         System.exit(0);
     }
 }

@@ -14,7 +14,8 @@ class BroadcastTest {
 
     @Test
     void threeHundredListenersGetTenThousandMessagesPostedAsFastAsTheyAreAnswered() throws Exception {
-        try (TestServer server = new TestServer(); ExecutorService readers = Executors.newVirtualThreadPerTaskExecutor();
+        try (TestServer server = new TestServer();
+             ExecutorService readers = Executors.newVirtualThreadPerTaskExecutor();
              RawClient publisher = new RawClient(server.feedPort())) {
             List<RawClient> clients = new ArrayList<>();
             List<Future<Integer>> received = new ArrayList<>();
@@ -30,7 +31,8 @@ class BroadcastTest {
             }
             for (int i = 0; i < MESSAGES; i++) {
                 String message = message(i);
-                publisher.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + message.length() + "\r\n\r\n" + message);
+                publisher.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + message.length() + "\r\n\r\n"
+                    + message);
                 assertEquals(200, RawClient.status(publisher.answer()));
             }
             for (Future<Integer> count : received)
@@ -62,7 +64,8 @@ class BroadcastTest {
 
     @Test
     void everyPublisherIsHeardAndItsOrderIsKept() throws Exception {
-        try (TestServer server = new TestServer(); ExecutorService publishers = Executors.newVirtualThreadPerTaskExecutor();
+        try (TestServer server = new TestServer();
+             ExecutorService publishers = Executors.newVirtualThreadPerTaskExecutor();
              RawClient client = RawClient.admitted(server.port(), "/")) {
             for (int p = 0; p < 8; p++) {
                 String name = p + " ";

@@ -81,7 +81,8 @@ final class DemoFeed {
         }
     }
 
-    private static int post(HttpClient client, HttpRequest request, int seconds) throws IOException, InterruptedException {
+    private static int post(HttpClient client, HttpRequest request, int seconds)
+            throws IOException, InterruptedException {
         for (long end = System.nanoTime() + seconds * 1_000_000_000L; ; Thread.sleep(50)) {
             try {
                 return client.send(request, HttpResponse.BodyHandlers.discarding()).statusCode();
@@ -114,7 +115,8 @@ final class DemoFeed {
     }
 
     /** The callback of a node, with the block in it as text, and its line breaks escaped as the node does. */
-    private static String callback(Account account, String subtype, String link, String linkAsAccount, BigInteger amount) {
+    private static String callback(Account account, String subtype, String link, String linkAsAccount,
+                                   BigInteger amount) {
         String hash = text(HEX, 64);
         String block = """
             {
@@ -147,7 +149,8 @@ final class DemoFeed {
     private static BigInteger amount(int most) {
         double nano = most * Math.pow(10, -6 * random.nextDouble());
         BigInteger raw = BigInteger.valueOf((long) (nano * 1e6) + 1).multiply(BigInteger.TEN.pow(24));
-        return random.nextInt(3) == 0 ? raw.add(new BigInteger(79, random)) : raw.min(NANO.multiply(BigInteger.valueOf(most)));
+        return random.nextInt(3) == 0 ? raw.add(new BigInteger(79, random))
+            : raw.min(NANO.multiply(BigInteger.valueOf(most)));
     }
 
     private static String text(String alphabet, int length) {

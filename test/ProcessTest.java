@@ -97,7 +97,8 @@ class ProcessTest {
     @Test
     void startsFromTheSourceFileAlone(@TempDir Path folder) throws Exception {
         Path file = Files.copy(Path.of("NanoStreamWs.java"), folder.resolve("NanoStreamWs.java"));
-        try (Server server = new Server(List.of(JAVA, file.toString(), "--secret", "my_secret", FREE[0], FREE[1], FREE[2]))) {
+        List<String> command = List.of(JAVA, file.toString(), "--secret", "my_secret", FREE[0], FREE[1], FREE[2]);
+        try (Server server = new Server(command)) {
             try (RawClient client = RawClient.admitted(server.port(), "/?t=" + TestServer.DOCUMENTED_TOKEN);
                  RawClient publisher = new RawClient(server.feedPort())) {
                 post(publisher, "hello");
@@ -134,7 +135,8 @@ class ProcessTest {
     @Test
     void aStuckListenerDelaysTheEndByTheDrainTimeOnly() throws Exception {
         try (Server server = Server.of(FREE[0], FREE[1], FREE[2], "--drain=0.5");
-             RawClient publisher = new RawClient(server.feedPort()); RawClient stuck = new RawClient(server.port(), 4096)) {
+             RawClient publisher = new RawClient(server.feedPort());
+             RawClient stuck = new RawClient(server.port(), 4096)) {
             stuck.upgrade("/");
             for (int i = 0; i < 6; i++)
                 post(publisher, "x".repeat(1_000_000));

@@ -1,5 +1,6 @@
 #!/bin/sh
-# run.sh JAVA JUNIT OPTIONS...: runs the tests in .build/classes; the last line counts them. Fails if one failed, or none ran.
+# run.sh JAVA JUNIT OPTIONS...: runs the tests in .build/classes; the last line counts them.
+# Fails if one failed, or none ran.
 java=$1 junit=$2
 shift 2
 "$java" -jar "$junit" execute --disable-banner --disable-ansi-colors --class-path .build/classes --scan-class-path \
