@@ -12,15 +12,17 @@
  *
  * Trust boundary. Whoever reaches the listeners' port is hostile until a token is verified, and can still be slow,
  * silent or wrong after that. Whoever reaches the feed's port may publish; it is on loopback by default, and what a
- * browser sends there is refused. A secret, a token or a query never gets into the log.
+ * browser sends there is refused. A secret, a token or a query never gets into a log line; a secret that is made at
+ * the start is printed once, beside them.
  *
  * The one idea. The stream is a log of ready-encoded frames and a listener is a cursor into it. A server's frames
  * are unmasked (RFC 6455 §5.1), so the bytes for one are the bytes for all: each message is encoded once and stored
  * once, and a listener that falls behind costs no memory of its own.
  *
- * Threads. One virtual thread for each connection reads it. LANES virtual threads write: each walks its share of
- * the listeners and sends every one what its cursor has not passed. Two platform threads keep time: they relieve a
- * lane that a blocked write holds up, evict who stays stuck, ping, and sweep used tokens. One writes the log lines.
+ * Threads. One virtual thread for each connection reads it, and one for each port accepts. LANES virtual threads
+ * write: each walks its share of the listeners and sends every one what its cursor has not passed; a listener that
+ * was too slow for that has a thread of its own for a while. Two platform threads keep time: they relieve a lane that
+ * a blocked write holds up, evict who stays stuck, ping, and sweep used tokens. One writes the log lines.
  *
  * Each section uses only what stands above it, so it can be read from top to bottom:
  *
@@ -92,6 +94,8 @@ public final class NanoStreamWs {
         static final int MAX_CLIENT_MESSAGE = 64 * 1024; // bytes of a message from a listener; it is dropped anyway
         static final int MAX_FRAGMENTS = 1024;          // of such a message: empty ones would be free otherwise
 
+        static final int PACE = 32, PACE_PAUSE = 5;     // reads and control frames of a listener until it waits, and ms
+
         static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; beyond it nobody is admitted
         static final int SEGMENT = 64 * 1024;           // bytes of a segment of the log, and of a write; or one frame
         static final int WINDOW = 1024 * 1024;          // bytes that the lanes may be behind when a POST is answered
@@ -137,15 +141,9 @@ public final class NanoStreamWs {
         }
     }
 
-    /** The close codes that this server sends (RFC 6455 §7.4.1). */
-    enum CloseCode {
-        GOING_AWAY(1001), PROTOCOL_ERROR(1002), INVALID_PAYLOAD(1007), MESSAGE_TOO_BIG(1009);
-
-        final int code;
-
-        CloseCode(int code) {
-            this.code = code;
-        }
+    /** The close codes that this server sends (RFC 6455 §7.4.1), and those that it takes. */
+    static final class CloseCode {
+        static final int GOING_AWAY = 1001, PROTOCOL_ERROR = 1002, INVALID_PAYLOAD = 1007, MESSAGE_TOO_BIG = 1009;
 
         /**
          * Whether a peer may send the code. §7.4: 0-999 are unused; 1004 is reserved, and 1005, 1006 and 1015 "MUST NOT
@@ -158,10 +156,10 @@ public final class NanoStreamWs {
 
     /** What a peer did against RFC 6455: it fails the connection with the code (§7.1.7). */
     static final class ProtocolException extends Exception {
-        final CloseCode code;
+        final int code;
 
         /** The reason goes onto the wire: a constant, never what the peer sent, at most 123 bytes (§5.5). */
-        ProtocolException(CloseCode code, String reason) {
+        ProtocolException(int code, String reason) {
             super(reason, null, false, false);
             this.code = code;
         }
@@ -314,7 +312,7 @@ public final class NanoStreamWs {
               --ping SECONDS           between two pings; who is silent for two is dropped; 0: no ping    (30)
               --max-listeners N        at the same time                                    (no limit)
               --max-lag BYTES          a listener that is further behind is dropped        (8388608)
-              --write-timeout SECONDS  a listener that takes nothing for so long is dropped    (10)
+              --write-timeout SECONDS  a listener at whom one write stands for so long is dropped  (10)
               --drain SECONDS          longest time to deliver what is left at a shutdown  (5)
               --help, --version
             """.formatted(VERSION);
@@ -359,6 +357,8 @@ public final class NanoStreamWs {
             }
             if (feeds.isEmpty())
                 set("feed", "http://127.0.0.1:3000/");
+            if (writeTimeout.isZero())
+                throw new UsageException("--write-timeout wants more than 0 seconds");
             if (token != null && (secrets.isEmpty() || newSecret != null))
                 throw new UsageException("--token wants the server's secret: --secret S, --secret-file FILE, or "
                     + "--secret with NANO_STREAM_SECRET set");
@@ -1036,6 +1036,9 @@ public final class NanoStreamWs {
                 throw new Refusal(Rejection.TOKEN_EXPIRED, (long) (seconds - expires) + " s ago");
             if (payload.containsKey("nbf") && seconds < numericDate(payload, "nbf") - skew)
                 throw invalid("not valid yet");
+            // §4.1.3: who is not in a token's audience must reject it, and this server has no name that could be in it
+            if (payload.containsKey("aud"))
+                throw invalid("it is for an audience (aud)");
             return new Claims(ByteBuffer.wrap(mac), expires);
         }
 
@@ -1135,13 +1138,8 @@ public final class NanoStreamWs {
     // ---- 10. Opening handshake (RFC 6455 §4.2) ------------------------------------------------------------------
     // Judges a request to upgrade. It changes nothing: the token is claimed later, when the listener has a place.
 
-    /** What is to be done with a request to upgrade. */
-    sealed interface Verdict {
-        /** @param accept the value of Sec-WebSocket-Accept; claims is null where no token is asked for */
-        record Accepted(String accept, Claims claims) implements Verdict { }
-
-        record Rejected(Refusal refusal) implements Verdict { }
-    }
+    /** A handshake in order. @param accept of Sec-WebSocket-Accept; claims is null if no token is asked for */
+    record Accepted(String accept, Claims claims) { }
 
     /** The server's side of the opening handshake. */
     record Handshake(OriginPolicy origins, List<byte[]> secrets, Duration leeway) {
@@ -1153,31 +1151,31 @@ public final class NanoStreamWs {
             return request.lists("upgrade", "websocket") || request.fields().containsKey("sec-websocket-key");
         }
 
-        Verdict judge(Request request, Instant now) {
-            try {
-                // §4.2.1, in its order. 1. "An HTTP/1.1 or higher GET request"
-                if (!request.method().equals("GET") || !request.http11())
-                    throw Http.malformed("a handshake is a GET of HTTP/1.1");
-                // 2. Host: every request was asked for one. 3. and 4.: Upgrade and Connection
-                if (!request.lists("upgrade", "websocket") || !request.lists("connection", "upgrade"))
-                    throw Http.malformed("no Upgrade: websocket with Connection: Upgrade; a proxy has to pass both on");
-                // 6. before 5., so that a client of another version learns which one is spoken here (§4.4)
-                String version = request.field("sec-websocket-version");
-                if (!"13".equals(version))
-                    throw new Refusal(Rejection.WEBSOCKET_VERSION, version == null ? "none" : Log.quote(version));
-                // 5. "a base64-encoded value that, when decoded, is 16 bytes in length"
-                String key = request.field("sec-websocket-key");
-                if (key == null || !KEY.matcher(key).matches())
-                    throw Http.malformed("Sec-WebSocket-Key is not 16 bytes in base64");
-                // 7. Origin. 8. and 9., subprotocols and extensions: none is taken, so neither field is sent
-                String origin = request.field("origin");
-                if (!origins.admits(origin))
-                    throw new Refusal(Rejection.ORIGIN, origin == null ? "none was sent" : "");
-                return new Verdict.Accepted(acceptValue(key), secrets.isEmpty() ? null
-                    : Jwt.verify(token(request), secrets, now, leeway));
-            } catch (Refusal refusal) {
-                return new Verdict.Rejected(refusal);
-            }
+        /** Judges a handshake by §4.2.1, in its order. */
+        Accepted judge(Request request, Instant now) throws Refusal {
+            // 1. "An HTTP/1.1 or higher GET request"
+            if (!request.method().equals("GET") || !request.http11())
+                throw Http.malformed("a handshake is a GET of HTTP/1.1");
+            if (request.fields().containsKey("transfer-encoding") || request.fields().containsKey("expect")
+                    || !"0".equals(Objects.requireNonNullElse(request.field("content-length"), "0")))
+                throw Http.malformed("a handshake has no body"); // it would be read as frames
+            // 2. Host: every request was asked for one. 3. and 4.: Upgrade and Connection
+            if (!request.lists("upgrade", "websocket") || !request.lists("connection", "upgrade"))
+                throw Http.malformed("no Upgrade: websocket with Connection: Upgrade; a proxy has to pass both on");
+            // 6. before 5., so that a client of another version learns which one is spoken here (§4.4)
+            String version = request.field("sec-websocket-version");
+            if (!"13".equals(version))
+                throw new Refusal(Rejection.WEBSOCKET_VERSION, version == null ? "none" : Log.quote(version));
+            // 5. "a base64-encoded value that, when decoded, is 16 bytes in length"
+            String key = request.field("sec-websocket-key");
+            if (key == null || !KEY.matcher(key).matches())
+                throw Http.malformed("Sec-WebSocket-Key is not 16 bytes in base64");
+            // 7. Origin. 8. and 9., subprotocols and extensions: none is taken, so neither field is sent
+            String origin = request.field("origin");
+            if (!origins.admits(origin))
+                throw new Refusal(Rejection.ORIGIN, origin == null ? "none was sent" : "");
+            boolean open = secrets.isEmpty();
+            return new Accepted(acceptValue(key), open ? null : Jwt.verify(token(request), secrets, now, leeway));
         }
 
         /** The token: in the query as t, or as a bearer token (RFC 6750 §2.1) from who can set fields. */
@@ -1235,9 +1233,9 @@ public final class NanoStreamWs {
         }
 
         /** The payload of a close frame (§5.5.1): the code, and the reason, which is ASCII here. */
-        static byte[] closePayload(CloseCode code, String reason) {
+        static byte[] closePayload(int code, String reason) {
             ByteBuffer payload = ByteBuffer.allocate(2 + reason.length());
-            return payload.putShort((short) code.code).put(reason.getBytes(UTF_8)).array();
+            return payload.putShort((short) code).put(reason.getBytes(UTF_8)).array();
         }
     }
 
@@ -1279,6 +1277,7 @@ public final class NanoStreamWs {
         private Opcode message; // TEXT, BINARY, or null between two
         private Utf8Check utf8; // of a text
         private int length, fragments;
+        private int work; // reads and control frames, see pace
 
         /** @param rest what was read beyond the request's head */
         FrameReader(InputStream in, byte[] rest) {
@@ -1316,6 +1315,7 @@ public final class NanoStreamWs {
                     drop((int) payload, maskingKey, fin);
                     continue;
                 }
+                pace();
                 need((int) payload);
                 unmask((int) payload, maskingKey, 0);
                 start += (int) payload;
@@ -1382,7 +1382,14 @@ public final class NanoStreamWs {
                     throw new EOFException();
                 end += n;
                 lastRead = System.nanoTime();
+                pace();
             }
+        }
+
+        /** A virtual thread is not preempted: who sends without pause would keep a processor from all the others. */
+        private void pace() {
+            if (++work % Limits.PACE == 0)
+                LockSupport.parkNanos(Limits.PACE_PAUSE * 1_000_000L);
         }
 
         private static ProtocolException error(String reason) {
@@ -1487,8 +1494,8 @@ public final class NanoStreamWs {
 
     /** A listener. */
     static final class Listener {
-        /** An offset that is never behind: nothing follows a close frame (§5.5.1). */
-        static final long CLOSE_SENT = Long.MAX_VALUE;
+        /** An offset that is never behind: nothing follows a close frame (§5.5.1), or a reset. */
+        static final long ENDED = Long.MAX_VALUE;
 
         private final Socket socket;
         private final OutputStream out;
@@ -1496,7 +1503,7 @@ public final class NanoStreamWs {
         private final StreamLog log;
         private final Cursor cursor;            // under writeLock
         private final ReentrantLock writeLock = new ReentrantLock();
-        private volatile long offset;           // the cursor's, for those who have no lock, or CLOSE_SENT
+        private volatile long offset;           // the cursor's, for who has no lock; or ENDED
         private volatile String dropped;        // why the server ended it, or null
         volatile boolean straggling;            // its lane passes it over: see Lane
 
@@ -1532,7 +1539,7 @@ public final class NanoStreamWs {
                 try {
                     if (lag() > 0) {
                         cursor.writeTo(out);
-                        offset = log.isClosedAt(cursor.offset()) ? CLOSE_SENT : cursor.offset();
+                        offset = log.isClosedAt(cursor.offset()) ? ENDED : cursor.offset();
                     }
                 } catch (IOException e) {
                     reset(null);
@@ -1555,7 +1562,7 @@ public final class NanoStreamWs {
                     // §5.5.3: a pong wants no answer; that it came is what the heartbeat looks for
                 }
             } catch (ProtocolException e) { // §7.1.7: send the code, process nothing more, close
-                dropped = e.code.code + " " + e.getMessage();
+                dropped = e.code + " " + e.getMessage();
                 send(Opcode.CLOSE, Frame.closePayload(e.code, e.getMessage()));
                 Http.lingeringClose(socket);
             } catch (IOException e) {
@@ -1580,10 +1587,10 @@ public final class NanoStreamWs {
         private void send(Opcode opcode, byte[] payload) {
             writeLock.lock(); // for as long as a listener may be stuck
             try {
-                if (offset != CLOSE_SENT)
+                if (offset != ENDED)
                     out.write(Frame.of(opcode, payload));
                 if (opcode == Opcode.CLOSE)
-                    offset = CLOSE_SENT;
+                    offset = ENDED;
             } catch (IOException e) {
                 reset(null);
             } finally {
@@ -1606,7 +1613,7 @@ public final class NanoStreamWs {
                 // closed already
             }
             Http.closeQuietly(socket);
-            offset = CLOSE_SENT;
+            offset = ENDED;
         }
     }
 
@@ -1646,7 +1653,7 @@ public final class NanoStreamWs {
 
             @Override
             public void run() {
-                do {
+                while (true) {
                     long end = broadcaster.log.end(); // before the sweep: what comes during it is for the next one
                     for (Listener listener : listeners) {
                         if (listener.straggling || listener.lag() <= 0)
@@ -1660,18 +1667,20 @@ public final class NanoStreamWs {
                             return;
                         }
                     }
-                    swept = end;
-                    if (inCharge && broadcaster.log.end() == end)
+                    if (!inCharge)
+                        return;
+                    swept = end; // by the one in charge alone, so it never goes back
+                    if (broadcaster.log.end() == end)
                         LockSupport.park(this); // a wake-up since the line above is not lost: it makes this return
                     else
                         Thread.yield(); // a virtual thread is not preempted, and others have work too
-                } while (inCharge);
+                }
             }
 
             /** Relieved while it wrote: goes on for that listener alone, until he has kept up for some rounds. */
             private void stayWith(Listener listener) {
                 listener.straggling = true;
-                for (int calm = 0; calm < Limits.STRAGGLER_ROUNDS && listener.offset != Listener.CLOSE_SENT; ) {
+                for (int calm = 0; calm < Limits.STRAGGLER_ROUNDS && listener.offset != Listener.ENDED; ) {
                     LockSupport.parkNanos(Limits.STRAGGLER_PAUSE * 1_000_000L);
                     long before = System.nanoTime();
                     broadcaster.watch(listener);
@@ -1688,7 +1697,8 @@ public final class NanoStreamWs {
             Walker looked = walker;
             Listener blocked = looked.at.get();
             long steps = looked.steps.get();
-            boolean moved = blocked == null || steps != lookedAt;
+            // One that has just relieved another, and is in a write already, has most likely met the next one blocked.
+            boolean moved = blocked == null || steps != lookedAt && relief == 1;
             lookedAt = steps;
             // One that waits is blocked in a write; one that has only to wait for a processor is RUNNABLE.
             if (moved || looked.thread.getState() != Thread.State.WAITING || !looked.at.compareAndSet(blocked, null)) {
@@ -1701,7 +1711,6 @@ public final class NanoStreamWs {
             for (int i = 1; i < relief; i++)
                 new Walker(false).thread.start();
             relief = Math.min(2 * relief, Limits.MAX_RELIEF);
-            lookedAt = 0;
         }
     }
 
@@ -1751,7 +1760,8 @@ public final class NanoStreamWs {
         void add(Listener listener) {
             Lane lane = Collections.min(lanes, Comparator.comparingInt(l -> l.listeners.size()));
             lane.listeners.add(listener);
-            LockSupport.unpark(lane.walker.thread);
+            LockSupport.unpark(lane.walker.thread); // for swept, which a lane without listeners does not keep up
+            listener.catchUp(); // the walker may be in a sweep, with a wake-up consumed by the write it is in
         }
 
         void remove(Listener listener) {
@@ -1790,7 +1800,7 @@ public final class NanoStreamWs {
                 else if (offset != watch.offset)
                     watched.put(listener, new Watch(offset, now));
                 else if (now - watch.since > writeTimeout)
-                    listener.reset("it took nothing for " + writeTimeout / 1_000_000 + " ms (--write-timeout)");
+                    listener.reset("one write stood for " + writeTimeout / 1_000_000 + " ms (--write-timeout)");
             });
         }
 
@@ -1902,18 +1912,7 @@ public final class NanoStreamWs {
     }
 
     /** Takes messages and broadcasts them. */
-    static final class Feed {
-        private final Broadcaster broadcaster;
-        private final InstantSource clock;
-        private final Log events;
-        private final Rate rate = new Rate();
-
-        Feed(Broadcaster broadcaster, InstantSource clock, Log events) {
-            this.broadcaster = broadcaster;
-            this.clock = clock;
-            this.events = events;
-        }
-
+    record Feed(Broadcaster broadcaster, InstantSource clock, Log events, Rate rate) {
         /** Broadcasts one message; returns when it is in the log and the lanes have got near it. */
         void publish(byte[] message) throws Refusal {
             if (message.length == 0)
@@ -2112,7 +2111,7 @@ public final class NanoStreamWs {
             this.clock = clock;
             this.events = events;
             this.broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout);
-            this.feed = new Feed(broadcaster, clock, events);
+            this.feed = new Feed(broadcaster, clock, events, new Rate());
             this.handshake = new Handshake(OriginPolicy.of(settings.origins), settings.secrets, settings.leeway);
             this.usedTokens = new UsedTokens(clock, settings.leeway);
         }
@@ -2138,7 +2137,7 @@ public final class NanoStreamWs {
             for (byte[] secret : settings.secrets)
                 if (secret.length < 32)
                     events.event("warning", "a secret has " + secret.length + " bytes; HS256 wants 32 or more "
-                        + "(RFC 7518 §3.2), and --secret alone makes one");
+                        + "(RFC 7518, section 3.2), and --secret alone makes one");
         }
 
         private void startFeed(URI uri, ServerSocket socket) {
@@ -2194,14 +2193,14 @@ public final class NanoStreamWs {
             timer.scheduleWithFixedDelay(() -> {
                 try {
                     task.run();
-                } catch (RuntimeException e) {
+                } catch (RuntimeException | Error e) {
                     fault(e);
                 }
             }, period.toNanos(), period.toNanos(), TimeUnit.NANOSECONDS);
         }
 
-        private void fault(RuntimeException e) {
-            events.event("fault", "please report it: " + e + " at " + Arrays.toString(e.getStackTrace()));
+        private void fault(Throwable e) {
+            events.event("fault", Log.quote(e.toString()) + " at " + Arrays.toString(e.getStackTrace()));
         }
 
         /** Accepts connections until the socket is closed, and gives each a virtual thread. */
@@ -2234,7 +2233,7 @@ public final class NanoStreamWs {
                 handler.serve(socket);
             } catch (IOException e) {
                 Http.closeQuietly(socket); // the peer went away: there is nobody to tell
-            } catch (RuntimeException e) {
+            } catch (RuntimeException | Error e) {
                 fault(e);
                 Http.closeQuietly(socket);
             } finally {
@@ -2258,10 +2257,7 @@ public final class NanoStreamWs {
                 String origin = request.field("origin");
                 peer += origin == null ? " without origin" : " origin " + Log.quote(origin);
                 if (Handshake.isMeant(request)) {
-                    switch (handshake.judge(request, clock.instant())) {
-                        case Verdict.Rejected(var refusal) -> throw refusal;
-                        case Verdict.Accepted accepted -> admit(socket, reader.rest(), accepted, peer);
-                    }
+                    admit(socket, reader.rest(), handshake.judge(request, clock.instant()), peer);
                     return;
                 }
                 answer = Page.answer(request, draining, clock.instant());
@@ -2273,9 +2269,8 @@ public final class NanoStreamWs {
             Http.lingeringClose(socket);
         }
 
-        /** Admits a listener whose handshake is in order. All else that can fail comes before the token is used up. */
-        private void admit(Socket socket, byte[] rest, Verdict.Accepted handshake, String peer)
-                throws IOException, Refusal {
+        /** Admits a listener whose handshake is in order. What else can refuse it comes before the token is used. */
+        private void admit(Socket socket, byte[] rest, Accepted handshake, String peer) throws IOException, Refusal {
             boolean admitted = false;
             try {
                 if (places.incrementAndGet() > settings.maxListeners)
@@ -2341,10 +2336,11 @@ public final class NanoStreamWs {
             draining = true;
             feedSockets.stream().filter(Objects::nonNull).forEach(Http::closeQuietly);
             broadcaster.send(Opcode.CLOSE, Frame.closePayload(CloseCode.GOING_AWAY, "server is shutting down"));
-            for (Socket socket : posting)
-                Http.closeQuietly(socket::shutdownInput); // what is being answered still is; what is idle ends
-            while ((places.get() > 0 || !posting.isEmpty()) && System.nanoTime() < deadline)
+            while ((places.get() > 0 || !posting.isEmpty()) && System.nanoTime() < deadline) {
+                for (Socket socket : posting)
+                    Http.closeQuietly(socket::shutdownInput); // what is being answered still is; what is idle ends
                 LockSupport.parkNanos(1_000_000);
+            }
             List<Listener> late = broadcaster.listeners();
             late.forEach(listener -> listener.reset("it was still there when --drain was over"));
             for (int i = 0; i < Limits.LINGER && places.get() > 0; i++)
@@ -2353,6 +2349,7 @@ public final class NanoStreamWs {
             pending.forEach(Http::closeQuietly);
             posting.forEach(Http::closeQuietly);
             timer.shutdownNow();
+            events.tick();
             events.event("stop", "done" + (late.isEmpty() ? "" : "; " + late.size() + " listeners were still there"));
         }
     }
@@ -2388,6 +2385,10 @@ public final class NanoStreamWs {
                 + "every start. Each token admits one listener, within the hour.%n%n", settings.newSecret, token.get(),
                 server.page(), token.get());
         }
+        Thread.setDefaultUncaughtExceptionHandler((thread, e) -> { // a lane without its walker would be half a server
+            System.err.println("NanoStreamWs: " + thread.getName() + " failed: " + e);
+            Runtime.getRuntime().halt(1);
+        });
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             server.close();
             events.close();

@@ -392,7 +392,8 @@ class FeedTest {
             NanoStreamWs.Broadcaster broadcaster = new NanoStreamWs.Broadcaster(MOST, Duration.ofSeconds(1));
             NanoStreamWs.Cursor cursor = broadcaster.log.cursor();
             try (var events = new NanoStreamWs.Log(new PrintStream(log, true, UTF_8), InstantSource.system())) {
-                new NanoStreamWs.Feed(broadcaster, InstantSource.system(), events).readLines(input);
+                NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
+                new NanoStreamWs.Feed(broadcaster, InstantSource.system(), events, rate).readLines(input);
             }
             while (cursor.offset() < broadcaster.log.end())
                 cursor.writeTo(frames);

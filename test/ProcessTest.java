@@ -116,7 +116,7 @@ class ProcessTest {
                 clients.add(RawClient.admitted(server.port(), "/"));
             for (int i = 0; i < 500; i++)
                 post(publisher, "message " + i);
-            assertEquals(0, new ProcessBuilder("kill", "-" + signal, "" + server.process.pid()).start().waitFor());
+            assertEquals(0, new ProcessBuilder("sh", "-c", "kill -" + signal + " " + server.process.pid()).start().waitFor());
             for (RawClient client : clients) {
                 for (int i = 0; i < 500; i++)
                     assertEquals("message " + i, client.text());

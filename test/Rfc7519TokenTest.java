@@ -192,6 +192,13 @@ class Rfc7519TokenTest {
     }
 
     @ParameterizedTest
+    @ValueSource(strings = {"\"others\"", "[\"a\",\"b\"]", "[]", "null"})
+    @DisplayName("§4.1.3: a token for an audience is for somebody else, since the server has no name")
+    void refusesATokenForAnAudience(String audience) {
+        assertEquals("TOKEN_INVALID", verdict(mint(HEADER, "{\"exp\":2000000001,\"aud\":" + audience + "}")));
+    }
+
+    @ParameterizedTest
     @CsvSource(textBlock = """
         2000000000,             accepted
         1999999999,             accepted

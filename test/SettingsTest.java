@@ -220,6 +220,12 @@ class SettingsTest {
         wrong("--token", "--token=", "--secret=s");
     }
 
+    @Test
+    @DisplayName("a write timeout of 0 would drop whoever is being written to")
+    void refuseAWriteTimeoutOfNothing() {
+        wrong("--write-timeout", "--write-timeout=0");
+    }
+
     @ParameterizedTest
     @CsvSource(textBlock = """
         port,          -1

@@ -71,7 +71,7 @@ class StuckListenerTest {
                 good.text();
             }
             String line = server.awaitLog("--write-timeout");
-            assertTrue(line.matches("\\S+ dropped \\S+:\\d+: it took nothing for 300 ms \\(--write-timeout\\), now 1"),
+            assertTrue(line.matches("\\S+ dropped \\S+:\\d+: one write stood for 300 ms \\(--write-timeout\\), now 1"),
                 line);
             server.awaitListeners(1);
         }
