@@ -124,9 +124,7 @@ public final class NanoStreamWs {
 
         final int bits;
 
-        Opcode(int bits) {
-            this.bits = bits;
-        }
+        Opcode(int bits) { this.bits = bits; }
 
         static Opcode of(int nibble) throws ProtocolException {
             for (Opcode opcode : values())
@@ -136,9 +134,7 @@ public final class NanoStreamWs {
             throw new ProtocolException(CloseCode.PROTOCOL_ERROR, "reserved opcode");
         }
 
-        boolean isControl() {
-            return (bits & 0b1000) != 0;
-        }
+        boolean isControl() { return (bits & 0b1000) != 0; }
     }
 
     /** The close codes that this server sends (RFC 6455 §7.4.1), and those that it takes. */
@@ -211,9 +207,7 @@ public final class NanoStreamWs {
 
     /** A command line that is wrong: one line that says what, and how it would be right. Exit status 2. */
     static final class UsageException extends Exception {
-        UsageException(String message) {
-            super(message, null, false, false);
-        }
+        UsageException(String message) { super(message, null, false, false); }
     }
 
     // ---- 3. Log lines -------------------------------------------------------------------------------------------
@@ -259,8 +253,7 @@ public final class NanoStreamWs {
             try {
                 for (String line = lines.take(); line != END; line = lines.take())
                     out.println(line);
-            } catch (InterruptedException e) {
-                // nobody interrupts this thread
+            } catch (InterruptedException e) { // nobody interrupts this thread
             }
         }
 
@@ -414,8 +407,7 @@ public final class NanoStreamWs {
                 if (value.equals("-") || value.equals(plain) && uri.getHost() != null && uri.getRawUserInfo() == null
                         && uri.getPort() <= 65535)
                     return uri;
-            } catch (URISyntaxException e) {
-                // said below, like any other fault of it
+            } catch (URISyntaxException e) { // said below, like any other fault of it
             }
             throw new UsageException("--feed wants http://HOST:PORT/PATH or -, got " + Log.quote(value));
         }
@@ -436,9 +428,7 @@ public final class NanoStreamWs {
 
         /** What is wrong with a text, and at which character. */
         final class JsonException extends Exception {
-            JsonException(String message) {
-                super(message, null, false, false);
-            }
+            JsonException(String message) { super(message, null, false, false); }
         }
 
         static Json parse(String text) throws JsonException {
@@ -494,9 +484,7 @@ public final class NanoStreamWs {
             private final String text;
             private int at;
 
-            private Parser(String text) {
-                this.text = text;
-            }
+            private Parser(String text) { this.text = text; }
 
             private Json value(int depth) throws JsonException {
                 if (depth > Limits.MAX_JSON_DEPTH) // §9 allows a limit
@@ -621,9 +609,7 @@ public final class NanoStreamWs {
                 return here();
             }
 
-            private int here() {
-                return at < text.length() ? text.charAt(at) : END;
-            }
+            private int here() { return at < text.length() ? text.charAt(at) : END; }
 
             private JsonException expected(String what) {
                 return new JsonException("expected " + what + " at character " + at);
@@ -721,9 +707,7 @@ public final class NanoStreamWs {
             return request;
         }
 
-        private static boolean isToken(String word) {
-            return TOKEN.matcher(word).matches();
-        }
+        private static boolean isToken(String word) { return TOKEN.matcher(word).matches(); }
 
         /** RFC 3986 §2.1. What it stands for has to be UTF-8. */
         static String percentDecode(String text) throws Refusal {
@@ -753,9 +737,7 @@ public final class NanoStreamWs {
             }
         }
 
-        static Refusal malformed(String detail) {
-            return new Refusal(Rejection.MALFORMED, detail);
-        }
+        static Refusal malformed(String detail) { return new Refusal(Rejection.MALFORMED, detail); }
 
         /** An answer. The extra fields end in CRLF each. */
         static byte[] response(String status, String fields, String type, String body, Instant now) {
@@ -794,16 +776,14 @@ public final class NanoStreamWs {
                     n = socket.getInputStream().read(dropped);
                     left = (end - System.nanoTime()) / 1_000_000;
                 }
-            } catch (IOException e) {
-                // gone already, or silent for so long: closed either way
+            } catch (IOException e) { // gone already, or silent for so long: closed either way
             }
         }
 
         static void closeQuietly(Closeable socket) {
             try {
                 socket.close();
-            } catch (IOException e) {
-                // closed already
+            } catch (IOException e) { // closed already
             }
         }
 
@@ -884,13 +864,9 @@ public final class NanoStreamWs {
         }
 
         /** What the peer sent behind the last request. */
-        byte[] rest() {
-            return Arrays.copyOfRange(buffer, start, end);
-        }
+        byte[] rest() { return Arrays.copyOfRange(buffer, start, end); }
 
-        private static long deadline(int millis) {
-            return System.nanoTime() + millis * 1_000_000L;
-        }
+        private static long deadline(int millis) { return System.nanoTime() + millis * 1_000_000L; }
 
         /** Reads more, and moves what is buffered to the front. False at the end of the stream. */
         private boolean fill(long deadline) throws IOException {
@@ -1058,9 +1034,7 @@ public final class NanoStreamWs {
             return Base64Url.encode(random);
         }
 
-        static double seconds(Instant instant) {
-            return instant.getEpochSecond() + instant.getNano() / 1e9;
-        }
+        static double seconds(Instant instant) { return instant.getEpochSecond() + instant.getNano() / 1e9; }
 
         private static byte[] mac(byte[] secret, String signingInput) {
             try {
@@ -1091,9 +1065,7 @@ public final class NanoStreamWs {
             return value;
         }
 
-        private static Refusal invalid(String detail) {
-            return new Refusal(Rejection.TOKEN_INVALID, detail);
-        }
+        private static Refusal invalid(String detail) { return new Refusal(Rejection.TOKEN_INVALID, detail); }
     }
 
     // ---- 9. Used tokens -----------------------------------------------------------------------------------------
@@ -1122,13 +1094,9 @@ public final class NanoStreamWs {
         }
 
         /** Forgets what has expired. Called by the scheduled executor. */
-        void sweep() {
-            expiries.values().removeIf(this::hasExpired);
-        }
+        void sweep() { expiries.values().removeIf(this::hasExpired); }
 
-        int size() {
-            return expiries.size();
-        }
+        int size() { return expiries.size(); }
 
         private boolean hasExpired(double expires) {
             return Jwt.seconds(clock.instant()) >= expires + leeway;
@@ -1451,14 +1419,10 @@ public final class NanoStreamWs {
         }
 
         /** Whether a cursor at this offset has passed the close frame. */
-        boolean isClosedAt(long offset) {
-            return offset >= closedAt;
-        }
+        boolean isClosedAt(long offset) { return offset >= closedAt; }
 
         /** A cursor behind the last frame. */
-        Cursor cursor() {
-            return new Cursor(tail);
-        }
+        Cursor cursor() { return new Cursor(tail); }
     }
 
     /** A place in the log, between two frames. Moved by who holds the listener's write lock. */
@@ -1471,9 +1435,7 @@ public final class NanoStreamWs {
             this.position = segment.limit;
         }
 
-        long offset() {
-            return segment.base + position;
-        }
+        long offset() { return segment.base + position; }
 
         /** Writes what is there up to the end of the segment, by one write, and moves behind it. */
         void writeTo(OutputStream out) throws IOException {
@@ -1522,9 +1484,7 @@ public final class NanoStreamWs {
         }
 
         /** Bytes of the log that it has not been sent; 0 or less when there are none. */
-        long lag() {
-            return log.end() - offset;
-        }
+        long lag() { return log.end() - offset; }
 
         /**
          * Writes what the log has and the listener has not. Called when there is more, and by everybody who has held
@@ -1609,8 +1569,7 @@ public final class NanoStreamWs {
                 dropped = why;
             try {
                 socket.setSoLinger(true, 0); // do not wait for what it has not taken
-            } catch (IOException e) {
-                // closed already
+            } catch (IOException e) { // closed already
             }
             Http.closeQuietly(socket);
             offset = ENDED;
@@ -1635,9 +1594,7 @@ public final class NanoStreamWs {
         private long lookedAt;          // watchdog only: the walker's steps at the last look
         private int relief = 1;         // watchdog only: how many walkers the next look starts, if need be
 
-        Lane(Broadcaster broadcaster) {
-            this.broadcaster = broadcaster;
-        }
+        Lane(Broadcaster broadcaster) { this.broadcaster = broadcaster; }
 
         /** Walks the lane. The one in charge goes on for ever; one that only relieves it does so once. */
         final class Walker implements Runnable {
@@ -1647,9 +1604,7 @@ public final class NanoStreamWs {
             private final AtomicReference<Listener> at = new AtomicReference<>();
             private final AtomicLong steps = new AtomicLong();
 
-            Walker(boolean inCharge) {
-                this.inCharge = inCharge;
-            }
+            Walker(boolean inCharge) { this.inCharge = inCharge; }
 
             @Override
             public void run() {
@@ -1769,9 +1724,7 @@ public final class NanoStreamWs {
             watched.remove(listener);
         }
 
-        int size() {
-            return lanes.stream().mapToInt(lane -> lane.listeners.size()).sum();
-        }
+        int size() { return lanes.stream().mapToInt(lane -> lane.listeners.size()).sum(); }
 
         List<Listener> listeners() {
             return lanes.stream().flatMap(lane -> lane.listeners.stream()).toList();
@@ -1930,8 +1883,7 @@ public final class NanoStreamWs {
                     json = Json.parse(text);
             } catch (CharacterCodingException e) {
                 throw new Refusal(Rejection.BAD_MESSAGE, "it is not UTF-8");
-            } catch (Json.JsonException e) {
-                // some other text
+            } catch (Json.JsonException e) { // some other text
             }
             if (!NanoBlock.isCallback(json))
                 return message;
@@ -2157,19 +2109,13 @@ public final class NanoStreamWs {
         }
 
         /** The port where listeners connect. */
-        int port() {
-            return listenerSocket.getLocalPort();
-        }
+        int port() { return listenerSocket.getLocalPort(); }
 
         /** The port of the feed with this number on the command line. */
-        int feedPort(int number) {
-            return feedSockets.get(number).getLocalPort();
-        }
+        int feedPort(int number) { return feedSockets.get(number).getLocalPort(); }
 
         /** Listeners that are admitted now. */
-        int listeners() {
-            return broadcaster.size();
-        }
+        int listeners() { return broadcaster.size(); }
 
         /** Where a browser on this machine opens the page. */
         String page() {
