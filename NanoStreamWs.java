@@ -95,6 +95,7 @@ public final class NanoStreamWs {
         static final int MAX_FRAGMENTS = 1024;          // of such a message: empty ones would be free otherwise
 
         static final int PACE = 32, PACE_PAUSE = 5;     // reads and control frames of a listener until it waits, and ms
+        static final int MAX_PACES = 200;               // such waits without a calm second between; then it is a flood
 
         static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; beyond it nobody is admitted
         static final int SEGMENT = 64 * 1024;           // bytes of a segment of the log, and of a write; or one frame
@@ -109,6 +110,7 @@ public final class NanoStreamWs {
         static final int MAX_LINGER_BYTES = 256 * 1024; // and bytes that are read meanwhile
 
         static final int BACKLOG = 4096;                // connections that wait for accept; the kernel may cut it
+        static final int MAX_PENDING = 4096;            // connections that wait for a request; then the oldest ends
         static final int ACCEPT_PAUSE = 100;            // ms after accept failed, usually for want of a descriptor
         static final int LOG_BURST = 100, LOG_RATE = 5; // log lines of a kind: so many at once, and so many a second
         static final int LOG_QUEUE = 4096;              // log lines that wait; if standard error blocks, more are lost
@@ -139,7 +141,8 @@ public final class NanoStreamWs {
 
     /** The close codes that this server sends (RFC 6455 §7.4.1), and those that it takes. */
     static final class CloseCode {
-        static final int GOING_AWAY = 1001, PROTOCOL_ERROR = 1002, INVALID_PAYLOAD = 1007, MESSAGE_TOO_BIG = 1009;
+        static final int GOING_AWAY = 1001, PROTOCOL_ERROR = 1002, INVALID_PAYLOAD = 1007;
+        static final int POLICY_VIOLATION = 1008, MESSAGE_TOO_BIG = 1009;
 
         /**
          * Whether a peer may send the code. §7.4: 0-999 are unused; 1004 is reserved, and 1005, 1006 and 1015 "MUST NOT
@@ -1113,7 +1116,6 @@ public final class NanoStreamWs {
     record Handshake(OriginPolicy origins, List<byte[]> secrets, Duration leeway) {
         private static final String GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // §1.3
         private static final Pattern KEY = Pattern.compile("[A-Za-z0-9+/]{21}[AQgw]=="); // 16 bytes in base64
-
         /** Whether a request is to be a handshake. One with a key is, even without Upgrade: a proxy ate that. */
         static boolean isMeant(Request request) {
             return request.lists("upgrade", "websocket") || request.fields().containsKey("sec-websocket-key");
@@ -1138,12 +1140,29 @@ public final class NanoStreamWs {
             String key = request.field("sec-websocket-key");
             if (key == null || !KEY.matcher(key).matches())
                 throw Http.malformed("Sec-WebSocket-Key is not 16 bytes in base64");
-            // 7. Origin. 8. and 9., subprotocols and extensions: none is taken, so neither field is sent
+            // 8. and 9., subprotocols and extensions: none is taken, so neither field is sent
+            for (String offers : request.fields().getOrDefault("sec-websocket-extensions", List.of()))
+                checkExtensions(offers);
+            // 7. Origin
             String origin = request.field("origin");
             if (!origins.admits(origin))
                 throw new Refusal(Rejection.ORIGIN, origin == null ? "none was sent" : "");
             boolean open = secrets.isEmpty();
             return new Accepted(acceptValue(key), open ? null : Jwt.verify(token(request), secrets, now, leeway));
+        }
+
+        /** §9.1: 1#( token *( ";" token [ "=" ( token / quoted-string ) ] ) ); what is quoted has to be a token too. */
+        private static void checkExtensions(String offers) throws Refusal {
+            for (String offer : offers.split(","))
+                for (String part : offer.split(";", -1)) {
+                    int equals = part.indexOf('=');
+                    String name = (equals < 0 ? part : part.substring(0, equals)).strip();
+                    String value = equals < 0 ? name : part.substring(equals + 1).strip();
+                    if (value.length() > 2 && value.startsWith("\"") && value.endsWith("\""))
+                        value = value.substring(1, value.length() - 1);
+                    if (!Http.isToken(name) || !Http.isToken(value))
+                        throw Http.malformed("Sec-WebSocket-Extensions is no list of extensions");
+                }
         }
 
         /** The token: in the query as t, or as a bearer token (RFC 6750 §2.1) from who can set fields. */
@@ -1245,7 +1264,8 @@ public final class NanoStreamWs {
         private Opcode message; // TEXT, BINARY, or null between two
         private Utf8Check utf8; // of a text
         private int length, fragments;
-        private int work; // reads and control frames, see pace
+        private int work, paces; // see pace
+        private long paced;
 
         /** @param rest what was read beyond the request's head */
         FrameReader(InputStream in, byte[] rest) {
@@ -1330,7 +1350,7 @@ public final class NanoStreamWs {
         }
 
         /** An integer of so many bytes in network byte order. */
-        private long take(int bytes) throws IOException {
+        private long take(int bytes) throws IOException, ProtocolException {
             need(bytes);
             long value = 0;
             for (int i = 0; i < bytes; i++)
@@ -1339,7 +1359,7 @@ public final class NanoStreamWs {
         }
 
         /** Reads until so many bytes, at most READ_BUFFER, are buffered. */
-        private void need(int bytes) throws IOException {
+        private void need(int bytes) throws IOException, ProtocolException {
             if (buffer.length - start < bytes) {
                 System.arraycopy(buffer, start, buffer, 0, end -= start);
                 start = 0;
@@ -1354,10 +1374,19 @@ public final class NanoStreamWs {
             }
         }
 
-        /** A virtual thread is not preempted: who sends without pause would keep a processor from all the others. */
-        private void pace() {
-            if (++work % Limits.PACE == 0)
-                LockSupport.parkNanos(Limits.PACE_PAUSE * 1_000_000L);
+        /**
+         * Counts a read or a control frame. A virtual thread is not preempted, so who sends without pause would keep a
+         * processor from all the others: he is made to wait, and fails when he goes on for long.
+         */
+        private void pace() throws ProtocolException {
+            if (++work % Limits.PACE != 0)
+                return;
+            long now = System.nanoTime();
+            paces = now - paced < 1_000_000_000L ? paces + 1 : 1;
+            paced = now;
+            if (paces > Limits.MAX_PACES)
+                throw new ProtocolException(CloseCode.POLICY_VIOLATION, "listeners have nothing to say");
+            LockSupport.parkNanos(Limits.PACE_PAUSE * 1_000_000L);
         }
 
         private static ProtocolException error(String reason) {
@@ -2049,8 +2078,8 @@ public final class NanoStreamWs {
         private final ScheduledExecutorService timer =
             Executors.newScheduledThreadPool(2, Thread.ofPlatform().daemon().name("timer").factory());
         private final AtomicInteger places = new AtomicInteger(); // taken by listeners
-        private final Set<Socket> pending = ConcurrentHashMap.newKeySet(); // listeners to be, and plain requests
-        private final Set<Socket> posting = ConcurrentHashMap.newKeySet(); // the feed's
+        private final Queue<Socket> pending = new LinkedBlockingQueue<>(Limits.MAX_PENDING); // not listeners yet
+        private final Queue<Socket> posting = new LinkedBlockingQueue<>(Limits.MAX_PENDING); // the feed's
         private final List<ServerSocket> feedSockets = new ArrayList<>();
         private final ReentrantLock closing = new ReentrantLock();
         private final CountDownLatch closed = new CountDownLatch(1);
@@ -2150,13 +2179,17 @@ public final class NanoStreamWs {
         }
 
         /** Accepts connections until the socket is closed, and gives each a virtual thread. */
-        private void accept(ServerSocket server, Set<Socket> open, Handler handler) {
+        private void accept(ServerSocket server, Queue<Socket> open, Handler handler) {
             Thread.ofVirtual().name("accept").start(() -> {
                 long failed = 0; // System.nanoTime of the last failure, or 0 once that is over
                 while (!server.isClosed()) {
                     try {
                         Socket socket = server.accept();
-                        open.add(socket);
+                        for (Socket oldest; !open.offer(socket); ) // full, most likely of those that say nothing
+                            if ((oldest = open.poll()) != null) {
+                                events.event("refused", Http.remote(oldest) + ": too many others wait as well");
+                                Http.closeQuietly(oldest);
+                            }
                         Thread.ofVirtual().start(() -> serve(socket, open, handler));
                         if (failed != 0 && System.nanoTime() - failed > 1_000_000_000L) {
                             failed = 0;
@@ -2173,7 +2206,7 @@ public final class NanoStreamWs {
             });
         }
 
-        private void serve(Socket socket, Set<Socket> open, Handler handler) {
+        private void serve(Socket socket, Queue<Socket> open, Handler handler) {
             try {
                 socket.setTcpNoDelay(true);
                 handler.serve(socket);

@@ -206,6 +206,18 @@ final class RawClient implements AutoCloseable {
         }
     }
 
+    /** Waits until the connection is gone, in order or by a reset. */
+    boolean isGone() {
+        try {
+            in.readByte();
+            return false;
+        } catch (java.net.SocketTimeoutException e) {
+            return false;
+        } catch (IOException e) {
+            return true;
+        }
+    }
+
     @Override
     public void close() throws IOException {
         socket.close();
