@@ -8,11 +8,12 @@ JAVAC  := $(JDK)/bin/javac --release 21 -encoding UTF-8 -Xlint:all -Werror
 JVM    ?= -XX:+UseSerialGC -Xmn16m
 ARGS   ?= --secret my_secret
 URL    ?= ws://127.0.0.1:8080/
+PORT   ?= 9001
 FEED   ?= http://127.0.0.1:3000/
 JUNIT  := .build/junit-platform-console-standalone-1.13.4.jar
 SHA256 := 3fdfc37e29744a9a67dd5365e81467e26fbde0b7aa204e6f8bbe79eeaa7ae892
 
-.PHONY: run demo listen test bench-stuck clean
+.PHONY: run demo listen test echo bench-stuck clean
 
 run: # the server, with the secret of the README's examples; with one of your own: make run ARGS=--secret
 	@exec $(JAVA) $(JVM) NanoStreamWs.java $(ARGS)
@@ -27,6 +28,9 @@ listen: # prints what a listener gets
 
 test: .build/tests
 	@test/run.sh $(JAVA) $(JUNIT)
+
+echo: .build/tests # sends every message back, for conformance suites: make echo PORT=9001
+	@exec $(JAVA) -cp .build/classes EchoServer $(PORT)
 
 bench-stuck: .build/tests # what listeners that stop reading cost the others
 	@$(JAVA) -cp .build/classes StuckBench

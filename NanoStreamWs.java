@@ -62,6 +62,7 @@ import java.util.concurrent.atomic.*;
 import java.util.concurrent.locks.*;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
+import java.util.zip.*;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
 
@@ -93,6 +94,7 @@ public final class NanoStreamWs {
         static final int READ_BUFFER = MAX_FRAME_HEADER + MAX_CONTROL_PAYLOAD;
         static final int MAX_CLIENT_MESSAGE = 64 * 1024; // bytes of a message from a listener; it is dropped anyway
         static final int MAX_FRAGMENTS = 1024;          // of such a message: empty ones would be free otherwise
+        static final int MIN_DEFLATED = 64;             // bytes of a message; compressing a smaller one gains nothing
 
         static final int PACE = 32, PACE_PAUSE = 5;     // reads and control frames of a listener until it waits, and ms
         static final int MAX_PACES = 200;               // such waits without a calm second between; then it is a flood
@@ -310,6 +312,7 @@ public final class NanoStreamWs {
               --max-lag BYTES          a listener that is further behind is dropped        (8388608)
               --write-timeout SECONDS  a listener at whom one write stands for so long is dropped  (10)
               --drain SECONDS          longest time to deliver what is left at a shutdown  (5)
+              --no-deflate             do not compress for listeners that can have it (permessage-deflate)
               --help, --version
             """.formatted(VERSION);
         /** The arguments of nano-stream-ws (port=8081 host=... jwt_secret=... origin_whitelist=...). */
@@ -329,6 +332,7 @@ public final class NanoStreamWs {
         long maxLag = 8 * 1024 * 1024;  // bytes
         Duration writeTimeout = Duration.ofSeconds(10);
         Duration drain = Duration.ofSeconds(5);
+        boolean deflate = true;
 
         /** @param makeSecret called for a bare --secret where the environment has none */
         Settings(String[] args, Map<String, String> environment, Supplier<String> makeSecret)
@@ -340,6 +344,8 @@ public final class NanoStreamWs {
                 if (name == null)
                     throw new UsageException("unexpected argument " + Log.quote(word) + "; --help lists the options");
                 String value = equals < 0 ? null : args[i].substring(equals + 1);
+                if (value == null && name.equals("no-deflate"))
+                    value = "yes";
                 if (value == null && i + 1 < args.length && !args[i + 1].startsWith("--"))
                     value = args[++i];
                 if (value == null && name.equals("secret")) {
@@ -375,6 +381,7 @@ public final class NanoStreamWs {
                 case "max-lag" -> maxLag = number(name, value, Limits.WINDOW, Long.MAX_VALUE);
                 case "write-timeout" -> writeTimeout = seconds(name, value);
                 case "drain" -> drain = seconds(name, value);
+                case "no-deflate" -> deflate = false;
                 default -> throw new UsageException("unknown option " + Log.quote("--" + name) + "; --help lists them");
             }
             if (value.isEmpty() || name.startsWith("secret") && secrets.getLast().length == 0)
@@ -1109,11 +1116,11 @@ public final class NanoStreamWs {
     // ---- 10. Opening handshake (RFC 6455 §4.2) ------------------------------------------------------------------
     // Judges a request to upgrade. It changes nothing: the token is claimed later, when the listener has a place.
 
-    /** A handshake in order. @param accept of Sec-WebSocket-Accept; claims is null if no token is asked for */
-    record Accepted(String accept, Claims claims) { }
+    /** A handshake in order: the values of Sec-WebSocket-Accept and -Extensions; claims if a token is asked for. */
+    record Accepted(String accept, String extensions, Claims claims) { }
 
     /** The server's side of the opening handshake. */
-    record Handshake(OriginPolicy origins, List<byte[]> secrets, Duration leeway) {
+    record Handshake(OriginPolicy origins, List<byte[]> secrets, Duration leeway, boolean deflate) {
         private static final String GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // §1.3
         private static final Pattern KEY = Pattern.compile("[A-Za-z0-9+/]{21}[AQgw]=="); // 16 bytes in base64
         /** Whether a request is to be a handshake. One with a key is, even without Upgrade: a proxy ate that. */
@@ -1140,29 +1147,47 @@ public final class NanoStreamWs {
             String key = request.field("sec-websocket-key");
             if (key == null || !KEY.matcher(key).matches())
                 throw Http.malformed("Sec-WebSocket-Key is not 16 bytes in base64");
-            // 8. and 9., subprotocols and extensions: none is taken, so neither field is sent
-            for (String offers : request.fields().getOrDefault("sec-websocket-extensions", List.of()))
-                checkExtensions(offers);
-            // 7. Origin
+            // 8. subprotocols: none is taken, so the field is not sent. 9. extensions
+            String offers = String.join(",", request.fields().getOrDefault("sec-websocket-extensions", List.of()));
+            String extensions = negotiate(offers);
+            // 7. origin
             String origin = request.field("origin");
             if (!origins.admits(origin))
                 throw new Refusal(Rejection.ORIGIN, origin == null ? "none was sent" : "");
-            boolean open = secrets.isEmpty();
-            return new Accepted(acceptValue(key), open ? null : Jwt.verify(token(request), secrets, now, leeway));
+            return new Accepted(acceptValue(key), deflate ? extensions : "",
+                secrets.isEmpty() ? null : Jwt.verify(token(request), secrets, now, leeway));
         }
 
-        /** §9.1: 1#( token *( ";" token [ "=" ( token / quoted-string ) ] ) ); what is quoted has to be a token too. */
-        private static void checkExtensions(String offers) throws Refusal {
-            for (String offer : offers.split(","))
-                for (String part : offer.split(";", -1)) {
+        /**
+         * Answers the offers of Sec-WebSocket-Extensions: the first permessage-deflate that can be had is taken, what
+         * cannot be had is declined (RFC 7692 §7.1), and only what is no list of extensions fails (RFC 6455 §9.1).
+         */
+        static String negotiate(String offers) throws Refusal {
+            String taken = "";
+            for (String offer : offers.split(",")) {
+                Set<String> names = new HashSet<>();
+                boolean acceptable = true;
+                for (String part : offer.isBlank() ? new String[0] : offer.split(";", -1)) {
                     int equals = part.indexOf('=');
                     String name = (equals < 0 ? part : part.substring(0, equals)).strip();
-                    String value = equals < 0 ? name : part.substring(equals + 1).strip();
+                    String value = equals < 0 ? "" : part.substring(equals + 1).strip();
                     if (value.length() > 2 && value.startsWith("\"") && value.endsWith("\""))
-                        value = value.substring(1, value.length() - 1);
-                    if (!Http.isToken(name) || !Http.isToken(value))
+                        value = value.substring(1, value.length() - 1); // what is quoted has to be a token too
+                    if (!Http.isToken(name) || equals >= 0 && (names.isEmpty() || !Http.isToken(value)))
                         throw Http.malformed("Sec-WebSocket-Extensions is no list of extensions");
+                    acceptable &= names.isEmpty() ? name.equals("permessage-deflate") : switch (name) {
+                        case "server_no_context_takeover", "client_no_context_takeover" -> value.isEmpty();
+                        case "client_max_window_bits" -> value.isEmpty() || value.matches("[89]|1[0-5]");
+                        case "server_max_window_bits" -> value.equals("15"); // the JDK's Deflater has no smaller window
+                        default -> false;
+                    };
+                    acceptable &= names.add(name); // §7.1: nor with a parameter twice
                 }
+                if (acceptable && taken.isEmpty() && !names.isEmpty())
+                    taken = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+                        + (names.contains("server_max_window_bits") ? "; server_max_window_bits=15" : "");
+            }
+            return taken;
         }
 
         /** The token: in the query as t, or as a bearer token (RFC 6750 §2.1) from who can set fields. */
@@ -1185,9 +1210,12 @@ public final class NanoStreamWs {
         }
 
         /** The answer that admits (§4.2.2 5.). No frame goes out before it. */
-        static byte[] response(String accept) {
+        static byte[] response(Accepted accepted) {
+            String extensions = accepted.extensions;
             return ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                + "Sec-WebSocket-Accept: " + accept + "\r\n\r\n").getBytes(ISO_8859_1);
+                + "Sec-WebSocket-Accept: " + accepted.accept + "\r\n"
+                + (extensions.isEmpty() ? "" : "Sec-WebSocket-Extensions: " + extensions + "\r\n")
+                + "\r\n").getBytes(ISO_8859_1);
         }
     }
 
@@ -1196,9 +1224,11 @@ public final class NanoStreamWs {
 
     /** Encodes frames: FIN set, no mask. */
     static final class Frame {
-        static byte[] of(Opcode opcode, byte[] payload) {
+        private static final byte[] TAIL = {0, 0, (byte) 0xFF, (byte) 0xFF}; // RFC 7692 §7.2.1
+
+        static byte[] of(Opcode opcode, boolean compressed, byte[] payload) {
             ByteBuffer frame = ByteBuffer.allocate(length(payload));
-            put(frame, opcode, payload);
+            put(frame, opcode, compressed, payload);
             return frame.array();
         }
 
@@ -1208,8 +1238,8 @@ public final class NanoStreamWs {
         }
 
         /** Puts a frame into a buffer, with the shortest of the three length encodings (§5.2). */
-        static void put(ByteBuffer to, Opcode opcode, byte[] payload) {
-            to.put((byte) (0b1000_0000 | opcode.bits));
+        static void put(ByteBuffer to, Opcode opcode, boolean compressed, byte[] payload) {
+            to.put((byte) (0b1000_0000 | (compressed ? 0b0100_0000 : 0) | opcode.bits)); // RFC 7692 §6: RSV1
             if (payload.length < 126)
                 to.put((byte) payload.length);
             else if (payload.length < 65536)
@@ -1217,6 +1247,15 @@ public final class NanoStreamWs {
             else
                 to.put((byte) 127).putLong(payload.length);
             to.put(payload);
+        }
+
+        /** Compresses a message by itself (RFC 7692 §7.2.1); null if that does not make it smaller. */
+        static byte[] compress(Deflater deflater, byte[] message) {
+            byte[] compressed = new byte[message.length];
+            deflater.reset();
+            deflater.setInput(message);
+            int length = deflater.deflate(compressed, 0, compressed.length, Deflater.SYNC_FLUSH);
+            return length == compressed.length ? null : Arrays.copyOf(compressed, length - TAIL.length);
         }
 
         /** The payload of a close frame (§5.5.1): the code, and the reason, which is ASCII here. */
@@ -1251,39 +1290,58 @@ public final class NanoStreamWs {
         }
     }
 
+    /** Who gets the data of messages, piece by piece; the last piece may be empty. */
+    interface Sink {
+        void data(Opcode type, byte[] bytes, int offset, int length, boolean last) throws IOException;
+    }
+
+    /** What a reader takes: bytes of its buffer and of a message, fragments of one; whether floods are stopped. */
+    record Bounds(int buffer, int message, int fragments, boolean paced) {
+        static final Bounds LISTENER =
+            new Bounds(Limits.READ_BUFFER, Limits.MAX_CLIENT_MESSAGE, Limits.MAX_FRAGMENTS, true);
+    }
+
     /**
-     * Reads a listener's frames and checks them against §5. Control frames are returned; data frames are checked,
-     * counted and dropped, since a listener has nothing to say. Used by one thread.
+     * Reads a client's frames and checks them against §5. Control frames are returned; data goes to the sink, checked
+     * and inflated. Used by one thread.
      */
     static final class FrameReader {
         private final InputStream in;
         private final byte[] buffer;
+        private final boolean deflate; // permessage-deflate was agreed on
+        private final Bounds bounds;
+        private final Sink sink;
         private int start, end; // what was read and not yet taken
         private volatile long lastRead = System.nanoTime(); // when something last came
         // The message under way (§5.4):
         private Opcode message; // TEXT, BINARY, or null between two
         private Utf8Check utf8; // of a text
-        private int length, fragments;
+        private Inflater inflater; // of a compressed message
+        private int length, fragments, inflated;
         private int work, paces; // see pace
         private long paced;
 
         /** @param rest what was read beyond the request's head */
-        FrameReader(InputStream in, byte[] rest) {
+        FrameReader(InputStream in, byte[] rest, boolean deflate, Bounds bounds, Sink sink) {
             this.in = in;
-            this.buffer = Arrays.copyOf(rest, Math.max(rest.length, Limits.READ_BUFFER));
+            this.buffer = Arrays.copyOf(rest, Math.max(rest.length, bounds.buffer));
             this.end = rest.length;
+            this.deflate = deflate;
+            this.bounds = bounds;
+            this.sink = sink;
         }
 
         /** Reads up to the end of the next control frame: §5.2, Base Framing Protocol, bit by bit. */
         ControlFrame next() throws IOException, ProtocolException {
             while (true) {
                 int b0 = (int) take(1), b1 = (int) take(1);
-                // 1. FIN, and RSV1 to RSV3: "MUST be 0 unless an extension is negotiated"
+                // 1. FIN and opcode
                 boolean fin = (b0 & 0b1000_0000) != 0;
-                if ((b0 & 0b0111_0000) != 0)
-                    throw error("reserved bits must be 0");
-                // 2. opcode
                 Opcode opcode = Opcode.of(b0 & 0b0000_1111);
+                // 2. RSV1 to RSV3: "MUST be 0 unless an extension is negotiated"; RFC 7692 §6: RSV1 begins a message
+                int rsv = b0 & 0b0111_0000;
+                if (rsv != 0 && (rsv != 0b0100_0000 || !deflate || opcode.isControl() || opcode == Opcode.CONTINUATION))
+                    throw error("reserved bits must be 0");
                 // 3. §5.1: "The server MUST close the connection upon receiving a frame that is not masked."
                 if ((b1 & 0b1000_0000) == 0)
                     throw error("frame is not masked");
@@ -1296,11 +1354,11 @@ public final class NanoStreamWs {
                 if (opcode.isControl() && (payload > Limits.MAX_CONTROL_PAYLOAD || !fin))
                     throw error("control frame is too long or fragmented");
                 if (!opcode.isControl())
-                    begin(opcode, payload);
+                    begin(opcode, payload, rsv != 0);
                 // 6. masking key. 7. payload
                 int maskingKey = (int) take(4);
                 if (!opcode.isControl()) {
-                    drop((int) payload, maskingKey, fin);
+                    read((int) payload, maskingKey, fin);
                     continue;
                 }
                 pace();
@@ -1312,35 +1370,78 @@ public final class NanoStreamWs {
         }
 
         /** §5.4: a message begins with TEXT or BINARY and goes on with CONTINUATION. What is announced is bounded. */
-        private void begin(Opcode opcode, long payload) throws ProtocolException {
+        private void begin(Opcode opcode, long payload, boolean compressed) throws ProtocolException {
             if ((opcode == Opcode.CONTINUATION) != (message != null))
                 throw error(message == null ? "nothing to continue" : "expected a continuation");
             if (message == null) {
                 message = opcode;
                 utf8 = opcode == Opcode.TEXT ? new Utf8Check() : null;
-                length = fragments = 0;
+                inflater = compressed ? new Inflater(true) : null;
+                length = fragments = inflated = 0;
             }
-            if (payload > Limits.MAX_CLIENT_MESSAGE - length || ++fragments > Limits.MAX_FRAGMENTS)
+            if (payload > bounds.message - length || ++fragments > bounds.fragments)
                 throw new ProtocolException(CloseCode.MESSAGE_TOO_BIG, "message is too big");
             length += (int) payload;
         }
 
         /** Reads a data frame's payload piece by piece. */
-        private void drop(int payload, int maskingKey, boolean fin) throws IOException, ProtocolException {
+        private void read(int payload, int maskingKey, boolean fin) throws IOException, ProtocolException {
             int at = 0;
             do {
                 need(at < payload ? 1 : 0);
                 int piece = Math.min(end - start, payload - at);
                 unmask(piece, maskingKey, at);
                 at += piece;
-                if (utf8 != null)
-                    utf8.add(buffer, start, piece, fin && at == payload);
+                if (inflater == null)
+                    deliver(buffer, start, piece, fin && at == payload);
+                else
+                    inflate(buffer, start, piece, fin && at == payload);
                 start += piece;
             } while (at < payload);
             if (fin) {
                 message = null;
                 utf8 = null;
+                release();
             }
+        }
+
+        private void deliver(byte[] bytes, int offset, int length, boolean last) throws IOException, ProtocolException {
+            if (utf8 != null)
+                utf8.add(bytes, offset, length, last);
+            sink.data(message, bytes, offset, length, last);
+        }
+
+        /** RFC 7692 §7.2.2: the tail that the sender has cut off goes behind the message's last piece. */
+        private void inflate(byte[] bytes, int offset, int length, boolean last) throws IOException, ProtocolException {
+            byte[] output = new byte[Math.max(1024, bounds.buffer)];
+            try {
+                inflater.setInput(bytes, offset, length);
+                for (boolean more = true, tail = last; more; ) {
+                    int n = inflater.inflate(output), rest = inflater.getRemaining();
+                    if ((inflated += n) > bounds.message) // before anything of it is kept: a bomb costs nothing
+                        throw new ProtocolException(CloseCode.MESSAGE_TOO_BIG, "message is too big");
+                    if (n > 0) {
+                        deliver(output, 0, n, false);
+                    } else if (inflater.finished() && rest > 0) { // RFC 7692 §7.2.3.4: there is more behind a final block
+                        inflater.reset();
+                        inflater.setInput(bytes, offset + length - rest, rest);
+                    } else if (more = tail && !inflater.finished()) {
+                        inflater.setInput(Frame.TAIL);
+                        tail = false;
+                    }
+                }
+                if (last)
+                    deliver(output, 0, 0, true);
+            } catch (DataFormatException e) {
+                throw new ProtocolException(CloseCode.INVALID_PAYLOAD, "compressed data is invalid");
+            }
+        }
+
+        /** Frees the memory of the inflater, which is not the collector's. */
+        void release() {
+            if (inflater != null)
+                inflater.end();
+            inflater = null;
         }
 
         /** §5.3: "transformed-octet-i = original-octet-i XOR masking-key-octet-j", j = i MOD 4, from i = at. */
@@ -1358,7 +1459,7 @@ public final class NanoStreamWs {
             return value;
         }
 
-        /** Reads until so many bytes, at most READ_BUFFER, are buffered. */
+        /** Reads until so many bytes, at most those of a control frame, are buffered. */
         private void need(int bytes) throws IOException, ProtocolException {
             if (buffer.length - start < bytes) {
                 System.arraycopy(buffer, start, buffer, 0, end -= start);
@@ -1379,7 +1480,7 @@ public final class NanoStreamWs {
          * processor from all the others: he is made to wait, and fails when he goes on for long.
          */
         private void pace() throws ProtocolException {
-            if (++work % Limits.PACE != 0)
+            if (!bounds.paced || ++work % Limits.PACE != 0)
                 return;
             long now = System.nanoTime();
             paces = now - paced < 1_000_000_000L ? paces + 1 : 1;
@@ -1413,31 +1514,22 @@ public final class NanoStreamWs {
 
     /** The log. Offsets are absolute: bytes since it began. */
     static final class StreamLog {
-        private final ReentrantLock appending = new ReentrantLock();
         private volatile Segment tail = new Segment(0, Limits.SEGMENT);
         private volatile long closedAt = Long.MAX_VALUE; // the offset behind the close frame
 
-        /** Appends a frame. After a close frame nothing is appended any more, and false returned. */
-        boolean append(Opcode opcode, byte[] payload) {
+        /** Appends a frame, the close frame last of all. Called by one thread at a time. */
+        void append(Opcode opcode, boolean compressed, byte[] payload) {
             int length = Frame.length(payload);
-            appending.lock();
-            try {
-                if (isClosedAt(end()))
-                    return false;
-                Segment last = tail, to = last;
-                if (length > last.bytes.length - last.limit)
-                    to = new Segment(end(), Math.max(length, Limits.SEGMENT));
-                Frame.put(ByteBuffer.wrap(to.bytes, to.limit, length), opcode, payload);
-                if (opcode == Opcode.CLOSE) // before the frame can be seen: who has sent it all knows that it was all
-                    closedAt = end() + length;
-                to.limit += length;
-                if (to != last) {
-                    tail = to;
-                    last.next = to;
-                }
-                return true;
-            } finally {
-                appending.unlock();
+            Segment last = tail, to = last;
+            if (length > last.bytes.length - last.limit)
+                to = new Segment(end(), Math.max(length, Limits.SEGMENT));
+            Frame.put(ByteBuffer.wrap(to.bytes, to.limit, length), opcode, compressed, payload);
+            if (opcode == Opcode.CLOSE) // before the frame can be seen: who has sent it all knows that it was all
+                closedAt = end() + length;
+            to.limit += length;
+            if (to != last) {
+                tail = to;
+                last.next = to;
             }
         }
 
@@ -1484,7 +1576,7 @@ public final class NanoStreamWs {
     // and read by one thread, which also ends it.
 
     /** A listener. */
-    static final class Listener {
+    static class Listener implements Sink {
         /** An offset that is never behind: nothing follows a close frame (§5.5.1), or a reset. */
         static final long ENDED = Long.MAX_VALUE;
 
@@ -1503,10 +1595,10 @@ public final class NanoStreamWs {
          *
          * @param rest what was read beyond the request's head
          */
-        Listener(Socket socket, byte[] rest, StreamLog log) throws IOException {
+        Listener(Socket socket, byte[] rest, StreamLog log, boolean deflate, Bounds bounds) throws IOException {
             this.socket = socket;
             this.out = socket.getOutputStream();
-            this.reader = new FrameReader(socket.getInputStream(), rest);
+            this.reader = new FrameReader(socket.getInputStream(), rest, deflate, bounds, this);
             this.log = log;
             this.cursor = log.cursor();
             this.offset = cursor.offset();
@@ -1539,6 +1631,10 @@ public final class NanoStreamWs {
             return true;
         }
 
+        /** A listener has nothing to say: what it sends was checked and counted, and is dropped. */
+        @Override
+        public void data(Opcode type, byte[] bytes, int offset, int length, boolean last) { }
+
         /** Reads until the connection ends, and ends it. @return how the listener left, for the log */
         String read() {
             try {
@@ -1547,15 +1643,17 @@ public final class NanoStreamWs {
                     if (frame.opcode() == Opcode.CLOSE)
                         return close(frame.payload());
                     if (frame.opcode() == Opcode.PING)
-                        send(Opcode.PONG, frame.payload()); // §5.5.3: "identical Application data"
+                        send(Opcode.PONG, false, frame.payload()); // §5.5.3: "identical Application data"
                     // §5.5.3: a pong wants no answer; that it came is what the heartbeat looks for
                 }
             } catch (ProtocolException e) { // §7.1.7: send the code, process nothing more, close
                 dropped = e.code + " " + e.getMessage();
-                send(Opcode.CLOSE, Frame.closePayload(e.code, e.getMessage()));
+                send(Opcode.CLOSE, false, Frame.closePayload(e.code, e.getMessage()));
                 Http.lingeringClose(socket);
             } catch (IOException e) {
                 reset(null);
+            } finally {
+                reader.release();
             }
             return "without a close frame";
         }
@@ -1567,17 +1665,17 @@ public final class NanoStreamWs {
                 throw new ProtocolException(CloseCode.PROTOCOL_ERROR, "close code is not allowed");
             if (payload.length > 2)
                 new Utf8Check().add(payload, 2, payload.length - 2, true);
-            send(Opcode.CLOSE, Arrays.copyOf(payload, Math.min(2, payload.length)));
+            send(Opcode.CLOSE, false, Arrays.copyOf(payload, Math.min(2, payload.length)));
             Http.lingeringClose(socket);
             return "with " + code;
         }
 
-        /** Sends a control frame between two frames of the log, unless the close frame went out already. */
-        private void send(Opcode opcode, byte[] payload) {
+        /** Sends a frame between two frames of the log, unless the close frame went out already. */
+        void send(Opcode opcode, boolean compressed, byte[] payload) {
             writeLock.lock(); // for as long as a listener may be stuck
             try {
                 if (offset != ENDED)
-                    out.write(Frame.of(opcode, payload));
+                    out.write(Frame.of(opcode, compressed, payload));
                 if (opcode == Opcode.CLOSE)
                     offset = ENDED;
             } catch (IOException e) {
@@ -1704,6 +1802,10 @@ public final class NanoStreamWs {
         private record Watch(long offset, long since) { }
 
         final StreamLog log = new StreamLog();
+        private final StreamLog compressed = new StreamLog(); // the same frames, the larger messages compressed
+        private final Deflater deflater = new Deflater(Deflater.DEFAULT_COMPRESSION, true); // under appending
+        private final ReentrantLock appending = new ReentrantLock();
+        private int inflating; // listeners of the compressed log, which is written when there are any; under appending
         private final List<Lane> lanes = new ArrayList<>();
         private final Map<Listener, Watch> watched = new ConcurrentHashMap<>();
         private final long maxLag, writeTimeout; // bytes, nanoseconds
@@ -1732,12 +1834,33 @@ public final class NanoStreamWs {
 
         /** Sends a frame to everybody, in its place among the messages. The close frame is the last. */
         boolean send(Opcode opcode, byte[] payload) {
-            if (!log.append(opcode, payload))
-                return false;
+            appending.lock();
+            try {
+                if (log.isClosedAt(log.end()))
+                    return false;
+                if (inflating > 0) { // before the other log, by whose end the lanes tell what is to be done
+                    byte[] smaller = opcode == Opcode.TEXT && payload.length >= Limits.MIN_DEFLATED
+                        ? Frame.compress(deflater, payload) : null;
+                    compressed.append(opcode, smaller != null, smaller != null ? smaller : payload);
+                }
+                log.append(opcode, false, payload);
+            } finally {
+                appending.unlock();
+            }
             for (Lane lane : lanes)
                 if (!lane.listeners.isEmpty())
                     LockSupport.unpark(lane.walker.thread);
             return true;
+        }
+
+        /** The log for a listener to be; from now on it has everything. To be called again with -1 when he leaves. */
+        StreamLog logFor(boolean deflate, int change) {
+            if (!deflate)
+                return log;
+            appending.lock();
+            inflating += change;
+            appending.unlock();
+            return compressed;
         }
 
         /** Takes a listener in, whose cursor may be behind already. */
@@ -1751,6 +1874,8 @@ public final class NanoStreamWs {
         void remove(Listener listener) {
             lanes.forEach(lane -> lane.listeners.remove(listener));
             watched.remove(listener);
+            logFor(listener.log == compressed, -1);
+            logFor(listener.log == compressed, -1);
         }
 
         int size() { return lanes.stream().mapToInt(lane -> lane.listeners.size()).sum(); }
@@ -2093,7 +2218,8 @@ public final class NanoStreamWs {
             this.events = events;
             this.broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout);
             this.feed = new Feed(broadcaster, clock, events, new Rate());
-            this.handshake = new Handshake(OriginPolicy.of(settings.origins), settings.secrets, settings.leeway);
+            this.handshake = new Handshake(OriginPolicy.of(settings.origins), settings.secrets, settings.leeway,
+                settings.deflate);
             this.usedTokens = new UsedTokens(clock, settings.leeway);
         }
 
@@ -2250,16 +2376,17 @@ public final class NanoStreamWs {
 
         /** Admits a listener whose handshake is in order. What else can refuse it comes before the token is used. */
         private void admit(Socket socket, byte[] rest, Accepted handshake, String peer) throws IOException, Refusal {
-            boolean admitted = false;
+            boolean admitted = false, deflate = !handshake.extensions.isEmpty();
+            StreamLog log = broadcaster.logFor(deflate, 1);
             try {
                 if (places.incrementAndGet() > settings.maxListeners)
                     throw new Refusal(Rejection.FULL, "there are " + settings.maxListeners + " (--max-listeners)");
-                Listener listener = new Listener(socket, rest, broadcaster.log);
+                Listener listener = new Listener(socket, rest, log, deflate, Bounds.LISTENER);
                 if (draining) // asked behind the cursor: who gets past this gets the close frame too
                     throw new Refusal(Rejection.DRAINING, "");
                 if (handshake.claims != null)
                     usedTokens.claim(handshake.claims);
-                socket.getOutputStream().write(Handshake.response(handshake.accept));
+                socket.getOutputStream().write(Handshake.response(handshake));
                 socket.setSoTimeout(0);
                 broadcaster.add(listener);
                 admitted = true;
@@ -2267,8 +2394,10 @@ public final class NanoStreamWs {
                 // A fresh thread: the stack of this one would stay with every idle connection.
                 Thread.ofVirtual().start(() -> read(listener));
             } finally {
-                if (!admitted)
+                if (!admitted) {
+                    broadcaster.logFor(deflate, -1);
                     places.decrementAndGet();
+                }
             }
         }
 
