@@ -1802,7 +1802,7 @@ public final class NanoStreamWs {
         private record Watch(long offset, long since) { }
 
         final StreamLog log = new StreamLog();
-        private final StreamLog compressed = new StreamLog(); // the same frames, the larger messages compressed
+        final StreamLog compressed = new StreamLog(); // the same frames, the larger messages compressed
         private final Deflater deflater = new Deflater(Deflater.DEFAULT_COMPRESSION, true); // under appending
         private final ReentrantLock appending = new ReentrantLock();
         private int inflating; // listeners of the compressed log, which is written when there are any; under appending
@@ -1874,7 +1874,6 @@ public final class NanoStreamWs {
         void remove(Listener listener) {
             lanes.forEach(lane -> lane.listeners.remove(listener));
             watched.remove(listener);
-            logFor(listener.log == compressed, -1);
             logFor(listener.log == compressed, -1);
         }
 

@@ -205,7 +205,7 @@ class Rfc6455OpeningHandshakeTest {
     void takesNoSubprotocolAndNoExtension() throws Exception {
         try (RawClient client = new RawClient(server.port())) {
             String head = client.upgrade("/", "Sec-WebSocket-Protocol: chat, superchat",
-                "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits");
+                "Sec-WebSocket-Extensions: x-webkit-deflate-frame");
             assertEquals(101, RawClient.status(head));
             assertNull(RawClient.field(head, "Sec-WebSocket-Protocol"));
             assertNull(RawClient.field(head, "Sec-WebSocket-Extensions"));
