@@ -132,8 +132,7 @@ public final class NanoStreamWs {
 
         static Opcode of(int nibble) throws ProtocolException {
             for (Opcode opcode : values())
-                if (opcode.bits == nibble)
-                    return opcode;
+                if (opcode.bits == nibble) return opcode;
             // §5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket Connection_."
             throw new ProtocolException(CloseCode.PROTOCOL_ERROR, "reserved opcode");
         }
@@ -146,10 +145,8 @@ public final class NanoStreamWs {
         static final int GOING_AWAY = 1001, PROTOCOL_ERROR = 1002, INVALID_PAYLOAD = 1007;
         static final int POLICY_VIOLATION = 1008, MESSAGE_TOO_BIG = 1009;
 
-        /**
-         * Whether a peer may send the code. §7.4: 0-999 are unused; 1004 is reserved, and 1005, 1006 and 1015 "MUST NOT
-         * be set as a status code in a Close control frame"; 1012-1014 are in IANA's registry; 1016-2999 are reserved.
-         */
+        /** Whether a peer may send the code. §7.4: 0-999 are unused; 1004 is reserved; 1005, 1006 and 1015 "MUST NOT be
+         * set as a status code in a Close control frame"; 1012-1014 are in IANA's registry; 1016-2999 are reserved. */
         static boolean mayBeReceived(int code) {
             return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999;
         }
@@ -359,8 +356,7 @@ public final class NanoStreamWs {
             }
             if (feeds.isEmpty())
                 set("feed", "http://127.0.0.1:3000/");
-            if (writeTimeout.isZero())
-                throw new UsageException("--write-timeout wants more than 0 seconds");
+            if (writeTimeout.isZero()) throw new UsageException("--write-timeout wants more than 0 seconds");
             if (token != null && (secrets.isEmpty() || newSecret != null))
                 throw new UsageException("--token wants the server's secret: --secret S, --secret-file FILE, or "
                     + "--secret with NANO_STREAM_SECRET set");
@@ -444,8 +440,7 @@ public final class NanoStreamWs {
         static Json parse(String text) throws JsonException {
             Parser parser = new Parser(text);
             Json value = parser.value(0);
-            if (parser.peek() != Parser.END)
-                throw parser.expected("the end of the text");
+            if (parser.peek() != Parser.END) throw parser.expected("the end of the text");
             return value;
         }
 
@@ -503,13 +498,11 @@ public final class NanoStreamWs {
                     case '{' -> {
                         Map<String, Json> members = new LinkedHashMap<>();
                         for (boolean first = true; next('}', first); first = false) {
-                            if (peek() != '"')
-                                throw expected("a name in quotes");
+                            if (peek() != '"') throw expected("a name in quotes");
                             String name = string();
                             take(':');
                             // §4: names "SHOULD be unique", and RFC 7519 §4 lets a token with two of a name be rejected
-                            if (members.put(name, value(depth + 1)) != null)
-                                throw expected("every name once");
+                            if (members.put(name, value(depth + 1)) != null) throw expected("every name once");
                         }
                         return new Obj(members);
                     }
@@ -556,14 +549,12 @@ public final class NanoStreamWs {
                     return text.substring(from, at++); // the usual case: nothing escaped
                 StringBuilder value = new StringBuilder().append(text, from, at);
                 for (; here() != '"'; at++) {
-                    if (here() < ' ')
-                        throw expected("no control character in a string");
+                    if (here() < ' ') throw expected("no control character in a string");
                     value.append(here() == '\\' ? escape() : (char) here());
                 }
                 at++;
                 // §8.2: a lone surrogate has no UTF-8, so what would be sent on is not what was written
-                if (!UTF_8.newEncoder().canEncode(value))
-                    throw expected("surrogates in pairs");
+                if (!UTF_8.newEncoder().canEncode(value)) throw expected("surrogates in pairs");
                 return value.toString();
             }
 
@@ -571,8 +562,7 @@ public final class NanoStreamWs {
             private char escape() throws JsonException {
                 at++;
                 int which = "\"\\/bfnrt".indexOf(here());
-                if (which >= 0)
-                    return "\"\\/\b\f\n\r\t".charAt(which);
+                if (which >= 0) return "\"\\/\b\f\n\r\t".charAt(which);
                 if (here() != 'u' || !text.substring(at + 1, Math.min(at + 5, text.length())).matches("[0-9A-Fa-f]{4}"))
                     throw expected("an escape");
                 at += 4;
@@ -600,15 +590,13 @@ public final class NanoStreamWs {
             }
 
             private void digits() throws JsonException {
-                if (here() < '0' || here() > '9')
-                    throw expected("a value");
+                if (here() < '0' || here() > '9') throw expected("a value");
                 while (here() >= '0' && here() <= '9')
                     at++;
             }
 
             private void take(char c) throws JsonException {
-                if (peek() != c)
-                    throw expected("'" + c + "'");
+                if (peek() != c) throw expected("'" + c + "'");
                 at++;
             }
 
@@ -631,18 +619,12 @@ public final class NanoStreamWs {
     // Just enough of HTTP/1.1 for an upgrade, a POST and a page, and nothing lenient: what two parsers could read in
     // two ways is refused.
 
-    /**
-     * A request's head. Field names are in lower case; the values of one name are in the order of the message.
-     *
-     * @param path  decoded
-     * @param query as it came, or ""
-     */
+    /** A request's head: path decoded, query as it came or "", names in lower case, values of a name in their order. */
     record Request(String method, String path, String query, boolean http11, Map<String, List<String>> fields) {
         /** The value of a field that may be there once, or null. */
         String field(String name) throws Refusal {
             List<String> values = fields.getOrDefault(name, List.of());
-            if (values.size() > 1)
-                throw Http.malformed("more than one " + name);
+            if (values.size() > 1) throw Http.malformed("more than one " + name);
             return values.isEmpty() ? null : values.getFirst();
         }
 
@@ -657,10 +639,8 @@ public final class NanoStreamWs {
             String found = null;
             for (String pair : query.split("&")) {
                 String[] parts = pair.split("=", 2);
-                if (!Http.percentDecode(parts[0]).equals(name))
-                    continue;
-                if (found != null)
-                    throw Http.malformed("more than one " + name + " in the query");
+                if (!Http.percentDecode(parts[0]).equals(name)) continue;
+                if (found != null) throw Http.malformed("more than one " + name + " in the query");
                 found = parts.length == 1 ? "" : Http.percentDecode(parts[1]);
             }
             return found;
@@ -688,8 +668,7 @@ public final class NanoStreamWs {
             String[] words = lines[0].split(" ", -1);
             if (words.length != 3 || !isToken(words[0]) || !VERSION.matcher(words[2]).matches())
                 throw malformed("expected method, target and HTTP version, one space between");
-            if (!words[2].startsWith("HTTP/1."))
-                throw new Refusal(Rejection.HTTP_VERSION, words[2]);
+            if (!words[2].startsWith("HTTP/1.")) throw new Refusal(Rejection.HTTP_VERSION, words[2]);
             boolean http11 = !words[2].equals("HTTP/1.0"); // RFC 9110 §2.5: a higher minor version is read as ours
             // 3. §5: field-line = field-name ":" OWS field-value OWS. A space before the name is obs-fold (§5.2), one
             // before the colon smuggles (§5.1): with neither is the name a token.
@@ -698,8 +677,7 @@ public final class NanoStreamWs {
                 throw new Refusal(Rejection.HEAD_TOO_LARGE, "more than " + Limits.MAX_FIELDS + " fields");
             for (String line : Arrays.asList(lines).subList(1, lines.length)) {
                 String[] parts = line.split(":", 2);
-                if (parts.length != 2 || !isToken(parts[0]))
-                    throw malformed("expected a field name and a colon");
+                if (parts.length != 2 || !isToken(parts[0])) throw malformed("expected a field name and a colon");
                 String name = parts[0].toLowerCase(Locale.ROOT);
                 fields.computeIfAbsent(name, n -> new ArrayList<>(1)).add(parts[1].strip());
             }
@@ -721,8 +699,7 @@ public final class NanoStreamWs {
 
         /** RFC 3986 §2.1. What it stands for has to be UTF-8. */
         static String percentDecode(String text) throws Refusal {
-            if (text.indexOf('%') < 0)
-                return text;
+            if (text.indexOf('%') < 0) return text;
             ByteArrayOutputStream bytes = new ByteArrayOutputStream();
             try {
                 for (int i = 0; i < text.length(); i += text.charAt(i) == '%' ? 3 : 1)
@@ -772,10 +749,8 @@ public final class NanoStreamWs {
             }, "text/plain", why.status + '\n', now);
         }
 
-        /**
-         * Ends a connection so that the peer gets what was written: half-close, read what still comes, close. Closing
-         * with something unread would reset the connection, and the reset can overtake the answer (RFC 9112 §9.6).
-         */
+        /** Ends a connection so that the peer gets what was written: half-close, read what still comes, close. Closing
+         * with something unread would reset the connection, and the reset can overtake the answer (RFC 9112 §9.6). */
         static void lingeringClose(Socket socket) {
             try (socket) {
                 socket.shutdownOutput();
@@ -817,17 +792,12 @@ public final class NanoStreamWs {
             this.out = out;
         }
 
-        /**
-         * Reads a head, within {@link Limits#HEAD_TIMEOUT} of its first byte.
-         *
-         * @param idle milliseconds that the first byte may take, and all of it where this is less
-         * @return null when the peer closes, or stays idle, before the first byte
-         */
+        /** Reads a head, within HEAD_TIMEOUT of its first byte, or so many milliseconds in all if that is less; null if
+         * the peer closes, or stays idle for that long, before the first byte. */
         Request head(int idle) throws IOException, Refusal {
             long deadline = deadline(idle);
             try {
-                if (start == end && !fill(deadline))
-                    return null;
+                if (start == end && !fill(deadline)) return null;
             } catch (SocketTimeoutException e) {
                 return null;
             }
@@ -840,8 +810,7 @@ public final class NanoStreamWs {
                     }
                     if (at >= Limits.MAX_HEAD)
                         throw new Refusal(Rejection.HEAD_TOO_LARGE, "more than " + Limits.MAX_HEAD + " bytes");
-                    if (start + at == end && !fill(deadline))
-                        throw new EOFException();
+                    if (start + at == end && !fill(deadline)) throw new EOFException();
                     byte b = buffer[start + at];
                     if (b >= 0 && b < ' ' && "\r\n\t".indexOf(b) < 0)
                         throw Http.malformed("control character in the head; is it TLS?"); // now, not at the deadline
@@ -862,8 +831,7 @@ public final class NanoStreamWs {
             ByteArrayOutputStream body = new ByteArrayOutputStream(); // grows with what arrives, not what is announced
             try {
                 for (int n; body.size() < length; start += n) {
-                    if (start == end && !fill(deadline))
-                        throw new EOFException();
+                    if (start == end && !fill(deadline)) throw new EOFException();
                     n = Math.min(end - start, length - body.size());
                     body.write(buffer, start, n);
                 }
@@ -910,8 +878,7 @@ public final class NanoStreamWs {
             /** RFC 6454 §7.1: [ scheme "://" ] [ "*." ] host [ ":" port ], or null. A scheme implies its own port. */
             static Entry parse(String text) {
                 var match = FORM.matcher(text.toLowerCase(Locale.ROOT));
-                if (!match.matches())
-                    return null;
+                if (!match.matches()) return null;
                 String scheme = match.group(1), port = match.group(4);
                 return new Entry(scheme, match.group(2) != null, match.group(3), port != null ? Integer.parseInt(port)
                     : "http".equals(scheme) ? 80 : "https".equals(scheme) ? 443 : -1);
@@ -970,8 +937,7 @@ public final class NanoStreamWs {
             int bits = 0, count = 0, at = 0;
             for (int i = 0; i < text.length(); i++) {
                 int value = ALPHABET.indexOf(text.charAt(i));
-                if (value < 0)
-                    return null;
+                if (value < 0) return null;
                 bits = bits << 6 | value;
                 if ((count += 6) >= 8)
                     bytes[at++] = (byte) (bits >> (count -= 8));
@@ -992,39 +958,33 @@ public final class NanoStreamWs {
         /** Whether a token is good now; why not, by a Refusal. Whether it was used before is not asked here. */
         static Claims verify(String token, List<byte[]> secrets, Instant now, Duration leeway) throws Refusal {
             // 1. RFC 7515 §7.1: three segments, none of them empty
-            if (token.length() > Limits.MAX_TOKEN)
-                throw invalid("longer than " + Limits.MAX_TOKEN + " characters");
+            if (token.length() > Limits.MAX_TOKEN) throw invalid("longer than " + Limits.MAX_TOKEN + " characters");
             String[] segments = token.split("\\.", -1);
-            if (segments.length != 3)
-                throw invalid("expected three segments, got " + segments.length);
+            if (segments.length != 3) throw invalid("expected three segments, got " + segments.length);
             // 2. RFC 7515 §4.1.1: the algorithm is ours to say (RFC 8725 §3.1), the header may only agree
             Map<String, Json> header = object(segments[0], "header");
             if (!(header.get("alg") instanceof Json.Str(var alg)) || !alg.equals("HS256"))
                 throw invalid("expected alg HS256");
             // §4.1.11: "If any of the listed extension Header Parameters are not understood and supported by the
             // recipient, then the JWS is invalid." None is; and b64 (RFC 7797) would change what is signed.
-            if (header.containsKey("crit") || header.containsKey("b64"))
-                throw invalid("header has crit or b64");
+            if (header.containsKey("crit") || header.containsKey("b64")) throw invalid("header has crit or b64");
             // 3. RFC 7515 §5.2: the signature, before anything of the payload is looked at
             byte[] mac = Objects.requireNonNullElse(Base64Url.decode(segments[2]), new byte[0]);
             boolean signed = false;
             for (byte[] secret : secrets)
                 // isEqual, not equals: the time must not depend on the content; |=, not ||: nor on which secret it is
                 signed |= MessageDigest.isEqual(mac(secret, segments[0] + '.' + segments[1]), mac);
-            if (!signed)
-                throw invalid("signature does not match");
+            if (!signed) throw invalid("signature does not match");
             // 4. RFC 7519 §4.1.4: "the current date/time MUST be before the expiration date/time"; §4.1.5: nbf
             Map<String, Json> payload = object(segments[1], "payload");
-            if (!payload.containsKey("exp"))
-                throw new Refusal(Rejection.TOKEN_WITHOUT_EXPIRATION, "");
+            if (!payload.containsKey("exp")) throw new Refusal(Rejection.TOKEN_WITHOUT_EXPIRATION, "");
             double expires = numericDate(payload, "exp"), seconds = seconds(now), skew = leeway.toMillis() / 1e3;
             if (seconds >= expires + skew)
                 throw new Refusal(Rejection.TOKEN_EXPIRED, (long) (seconds - expires) + " s ago");
             if (payload.containsKey("nbf") && seconds < numericDate(payload, "nbf") - skew)
                 throw invalid("not valid yet");
             // §4.1.3: who is not in a token's audience must reject it, and this server has no name that could be in it
-            if (payload.containsKey("aud"))
-                throw invalid("it is for an audience (aud)");
+            if (payload.containsKey("aud")) throw invalid("it is for an audience (aud)");
             return new Claims(ByteBuffer.wrap(mac), expires);
         }
 
@@ -1059,8 +1019,7 @@ public final class NanoStreamWs {
         private static Map<String, Json> object(String segment, String what) throws Refusal {
             byte[] bytes = Base64Url.decode(segment);
             try {
-                if (bytes != null && Json.parse(Http.utf8(bytes)) instanceof Json.Obj(var members))
-                    return members;
+                if (bytes != null && Json.parse(Http.utf8(bytes)) instanceof Json.Obj(var members)) return members;
             } catch (CharacterCodingException | Json.JsonException e) {
                 // said below, like every other fault of it
             }
@@ -1097,8 +1056,7 @@ public final class NanoStreamWs {
         void claim(Claims claims) throws Refusal {
             if (expiries.mappingCount() >= Limits.MAX_USED_TOKENS)
                 throw new Refusal(Rejection.USED_TOKENS_FULL, "let them expire sooner (exp)");
-            if (expiries.putIfAbsent(claims.mac, claims.expires) != null)
-                throw new Refusal(Rejection.TOKEN_USED, "");
+            if (expiries.putIfAbsent(claims.mac, claims.expires) != null) throw new Refusal(Rejection.TOKEN_USED, "");
             if (hasExpired(claims.expires)) // since it was verified: it may have been used, and swept
                 throw new Refusal(Rejection.TOKEN_EXPIRED, "just now");
         }
@@ -1152,16 +1110,13 @@ public final class NanoStreamWs {
             String extensions = negotiate(offers);
             // 7. origin
             String origin = request.field("origin");
-            if (!origins.admits(origin))
-                throw new Refusal(Rejection.ORIGIN, origin == null ? "none was sent" : "");
+            if (!origins.admits(origin)) throw new Refusal(Rejection.ORIGIN, origin == null ? "none was sent" : "");
             return new Accepted(acceptValue(key), deflate ? extensions : "",
                 secrets.isEmpty() ? null : Jwt.verify(token(request), secrets, now, leeway));
         }
 
-        /**
-         * Answers the offers of Sec-WebSocket-Extensions: the first permessage-deflate that can be had is taken, what
-         * cannot be had is declined (RFC 7692 §7.1), and only what is no list of extensions fails (RFC 6455 §9.1).
-         */
+        /** Answers the offers of Sec-WebSocket-Extensions: the first permessage-deflate that can be had is taken, what
+         * cannot be had is declined (RFC 7692 §7.1), and only what is no list of extensions fails (RFC 6455 §9.1). */
         static String negotiate(String offers) throws Refusal {
             String taken = "";
             for (String offer : offers.split(",")) {
@@ -1195,12 +1150,10 @@ public final class NanoStreamWs {
             String token = request.parameter("t"), authorization = request.field("authorization");
             if (authorization != null && authorization.regionMatches(true, 0, "Bearer ", 0, 7)) {
                 String bearer = authorization.substring(7).strip();
-                if (token != null && !token.equals(bearer))
-                    throw Http.malformed("two different tokens");
+                if (token != null && !token.equals(bearer)) throw Http.malformed("two different tokens");
                 token = bearer;
             }
-            if (token == null || token.isEmpty())
-                throw new Refusal(Rejection.NO_TOKEN, "");
+            if (token == null || token.isEmpty()) throw new Refusal(Rejection.NO_TOKEN, "");
             return token;
         }
 
@@ -1301,10 +1254,8 @@ public final class NanoStreamWs {
             new Bounds(Limits.READ_BUFFER, Limits.MAX_CLIENT_MESSAGE, Limits.MAX_FRAGMENTS, true);
     }
 
-    /**
-     * Reads a client's frames and checks them against §5. Control frames are returned; data goes to the sink, checked
-     * and inflated. Used by one thread.
-     */
+    /** Reads a client's frames and checks them against §5. Control frames are returned; data goes to the sink, checked
+     * and inflated. Used by one thread. */
     static final class FrameReader {
         private final InputStream in;
         private final byte[] buffer;
@@ -1343,8 +1294,7 @@ public final class NanoStreamWs {
                 if (rsv != 0 && (rsv != 0b0100_0000 || !deflate || opcode.isControl() || opcode == Opcode.CONTINUATION))
                     throw error("reserved bits must be 0");
                 // 3. §5.1: "The server MUST close the connection upon receiving a frame that is not masked."
-                if ((b1 & 0b1000_0000) == 0)
-                    throw error("frame is not masked");
+                if ((b1 & 0b1000_0000) == 0) throw error("frame is not masked");
                 // 4. payload length: "the minimal number of bytes MUST be used", "the most significant bit MUST be 0"
                 int announced = b1 & 0b0111_1111;
                 long payload = announced == 126 ? take(2) : announced == 127 ? take(8) : announced;
@@ -1422,7 +1372,7 @@ public final class NanoStreamWs {
                         throw new ProtocolException(CloseCode.MESSAGE_TOO_BIG, "message is too big");
                     if (n > 0) {
                         deliver(output, 0, n, false);
-                    } else if (inflater.finished() && rest > 0) { // RFC 7692 §7.2.3.4: there is more behind a final block
+                    } else if (inflater.finished() && rest > 0) { // RFC 7692 §7.2.3.4: more, behind a final block
                         inflater.reset();
                         inflater.setInput(bytes, offset + length - rest, rest);
                     } else if (more = tail && !inflater.finished()) {
@@ -1467,21 +1417,17 @@ public final class NanoStreamWs {
             }
             while (end - start < bytes) {
                 int n = in.read(buffer, end, buffer.length - end);
-                if (n < 0)
-                    throw new EOFException();
+                if (n < 0) throw new EOFException();
                 end += n;
                 lastRead = System.nanoTime();
                 pace();
             }
         }
 
-        /**
-         * Counts a read or a control frame. A virtual thread is not preempted, so who sends without pause would keep a
-         * processor from all the others: he is made to wait, and fails when he goes on for long.
-         */
+        /** Counts a read or a control frame. A virtual thread is not preempted, so who sends without pause would keep a
+         * processor from all the others: he is made to wait, and fails when he goes on for long. */
         private void pace() throws ProtocolException {
-            if (!bounds.paced || ++work % Limits.PACE != 0)
-                return;
+            if (!bounds.paced || ++work % Limits.PACE != 0) return;
             long now = System.nanoTime();
             paces = now - paced < 1_000_000_000L ? paces + 1 : 1;
             paced = now;
@@ -1590,11 +1536,8 @@ public final class NanoStreamWs {
         private volatile String dropped;        // why the server ended it, or null
         volatile boolean straggling;            // its lane passes it over: see Lane
 
-        /**
-         * The cursor is taken here, so that who then sees the answer to his handshake misses no message.
-         *
-         * @param rest what was read beyond the request's head
-         */
+        /** Takes the cursor, so that who then sees the answer to his handshake misses no message.
+         * @param rest what was read beyond the request's head */
         Listener(Socket socket, byte[] rest, StreamLog log, boolean deflate, Bounds bounds) throws IOException {
             this.socket = socket;
             this.out = socket.getOutputStream();
@@ -1607,16 +1550,11 @@ public final class NanoStreamWs {
         /** Bytes of the log that it has not been sent; 0 or less when there are none. */
         long lag() { return log.end() - offset; }
 
-        /**
-         * Writes what the log has and the listener has not. Called when there is more, and by everybody who has held
-         * the write lock meanwhile and so kept others from it.
-         *
-         * @return false if somebody else is writing; he calls this again when he is done
-         */
+        /** Writes what the log has and the listener has not. Called when there is more, and by everybody who has held
+         * the write lock and so kept others from it. @return false if somebody else is writing, who then does this */
         boolean catchUp() {
             while (lag() > 0) {
-                if (!writeLock.tryLock())
-                    return false;
+                if (!writeLock.tryLock()) return false;
                 try {
                     if (lag() > 0) {
                         cursor.writeTo(out);
@@ -1640,8 +1578,7 @@ public final class NanoStreamWs {
             try {
                 while (true) {
                     ControlFrame frame = reader.next();
-                    if (frame.opcode() == Opcode.CLOSE)
-                        return close(frame.payload());
+                    if (frame.opcode() == Opcode.CLOSE) return close(frame.payload());
                     if (frame.opcode() == Opcode.PING)
                         send(Opcode.PONG, false, frame.payload()); // §5.5.3: "identical Application data"
                     // §5.5.3: a pong wants no answer; that it came is what the heartbeat looks for
@@ -1686,11 +1623,8 @@ public final class NanoStreamWs {
             catchUp();
         }
 
-        /**
-         * Resets the connection, the only way to end one that takes nothing. Its reader then finds that out.
-         *
-         * @param why the reason, or null if the connection was broken already
-         */
+        /** Resets the connection, the only way to end one that takes nothing; its reader then finds that out.
+         * @param why the reason, or null if the connection was broken already */
         void reset(String why) {
             if (dropped == null)
                 dropped = why;
@@ -1738,8 +1672,7 @@ public final class NanoStreamWs {
                 while (true) {
                     long end = broadcaster.log.end(); // before the sweep: what comes during it is for the next one
                     for (Listener listener : listeners) {
-                        if (listener.straggling || listener.lag() <= 0)
-                            continue;
+                        if (listener.straggling || listener.lag() <= 0) continue;
                         at.set(listener);
                         steps.lazySet(steps.getPlain() + 1);
                         if (!listener.catchUp())
@@ -1749,8 +1682,7 @@ public final class NanoStreamWs {
                             return;
                         }
                     }
-                    if (!inCharge)
-                        return;
+                    if (!inCharge) return;
                     swept = end; // by the one in charge alone, so it never goes back
                     if (broadcaster.log.end() == end)
                         LockSupport.park(this); // a wake-up since the line above is not lost: it makes this return
@@ -1818,15 +1750,10 @@ public final class NanoStreamWs {
             lanes.forEach(lane -> lane.walker.thread.start());
         }
 
-        /**
-         * Broadcasts a message. Returns when the lanes are within {@link Limits#WINDOW} of it, so that a publisher who
-         * waits for that cannot outrun the server.
-         *
-         * @return false, with nothing broadcast, if the stream has been closed
-         */
+        /** Broadcasts a message, and returns when the lanes are within WINDOW of it, so that a publisher who waits for
+         * that cannot outrun the server. @return false, with nothing broadcast, if the stream has been closed */
         boolean publish(byte[] message) {
-            if (!send(Opcode.TEXT, message))
-                return false;
+            if (!send(Opcode.TEXT, message)) return false;
             while (lag() > Limits.WINDOW)
                 LockSupport.parkNanos(Limits.WINDOW_PAUSE * 1_000L);
             return true;
@@ -1836,8 +1763,7 @@ public final class NanoStreamWs {
         boolean send(Opcode opcode, byte[] payload) {
             appending.lock();
             try {
-                if (log.isClosedAt(log.end()))
-                    return false;
+                if (log.isClosedAt(log.end())) return false;
                 if (inflating > 0) { // before the other log, by whose end the lanes tell what is to be done
                     byte[] smaller = opcode == Opcode.TEXT && payload.length >= Limits.MIN_DEFLATED
                         ? Frame.compress(deflater, payload) : null;
@@ -1855,8 +1781,7 @@ public final class NanoStreamWs {
 
         /** The log for a listener to be; from now on it has everything. To be called again with -1 when he leaves. */
         StreamLog logFor(boolean deflate, int change) {
-            if (!deflate)
-                return log;
+            if (!deflate) return log;
             appending.lock();
             inflating += change;
             appending.unlock();
@@ -1970,12 +1895,8 @@ public final class NanoStreamWs {
                 && (members.get("block") instanceof Json.Str || members.get("block") instanceof Json.Obj);
         }
 
-        /**
-         * The flat object: the callback's members without block, the block's, which win, and is_send, seen, tps, tpm.
-         *
-         * @param seen when the callback came
-         * @throws Json.JsonException if the block is no JSON object, or an amount no number of raw
-         */
+        /** The flat object: the callback's members without block, the block's, which win, and is_send, seen, tps, tpm.
+         * @throws Json.JsonException if the block is no JSON object, or an amount no number of raw */
         static String flatten(Json callback, Instant seen, Rate rate) throws Json.JsonException {
             Map<String, Json> merged = new LinkedHashMap<>(((Json.Obj) callback).members());
             Json block = merged.remove("block");
@@ -2021,10 +1942,8 @@ public final class NanoStreamWs {
     record Feed(Broadcaster broadcaster, InstantSource clock, Log events, Rate rate) {
         /** Broadcasts one message; returns when it is in the log and the lanes have got near it. */
         void publish(byte[] message) throws Refusal {
-            if (message.length == 0)
-                throw new Refusal(Rejection.BAD_MESSAGE, "it is empty");
-            if (!broadcaster.publish(translate(message)))
-                throw new Refusal(Rejection.DRAINING, "");
+            if (message.length == 0) throw new Refusal(Rejection.BAD_MESSAGE, "it is empty");
+            if (!broadcaster.publish(translate(message))) throw new Refusal(Rejection.DRAINING, "");
         }
 
         private byte[] translate(byte[] message) throws Refusal {
@@ -2038,8 +1957,7 @@ public final class NanoStreamWs {
                 throw new Refusal(Rejection.BAD_MESSAGE, "it is not UTF-8");
             } catch (Json.JsonException e) { // some other text
             }
-            if (!NanoBlock.isCallback(json))
-                return message;
+            if (!NanoBlock.isCallback(json)) return message;
             try {
                 return NanoBlock.flatten(json, clock.instant(), rate).getBytes(UTF_8);
             } catch (Json.JsonException e) {
@@ -2058,8 +1976,7 @@ public final class NanoStreamWs {
                 try {
                     open = false; // unless the whole request has been read
                     request = reader.head(Limits.FEED_IDLE);
-                    if (request == null)
-                        break;
+                    if (request == null) break;
                     byte[] message = reader.body(contentLength(request, path, out));
                     open = request.http11() && !request.lists("connection", "close"); // RFC 9112 §9.3
                     publish(message);
@@ -2087,13 +2004,10 @@ public final class NanoStreamWs {
                 throw new Refusal(Rejection.NOT_FOUND, "");
             if (!request.method().equals("POST"))
                 throw new Refusal(Rejection.FEED_METHOD, Log.quote(request.method()));
-            if (request.fields().containsKey("transfer-encoding"))
-                throw new Refusal(Rejection.TRANSFER_ENCODING, "");
+            if (request.fields().containsKey("transfer-encoding")) throw new Refusal(Rejection.TRANSFER_ENCODING, "");
             String length = request.field("content-length"), expect = request.field("expect");
-            if (length == null)
-                throw new Refusal(Rejection.LENGTH_REQUIRED, "");
-            if (!length.matches("[0-9]+"))
-                throw Http.malformed("Content-Length is no number");
+            if (length == null) throw new Refusal(Rejection.LENGTH_REQUIRED, "");
+            if (!length.matches("[0-9]+")) throw Http.malformed("Content-Length is no number");
             if (length.length() > 18 || Long.parseLong(length) > Limits.MAX_MESSAGE)
                 throw new Refusal(Rejection.MESSAGE_TOO_LARGE, "the most is " + Limits.MAX_MESSAGE + " bytes");
             if (expect != null && !expect.equalsIgnoreCase("100-continue"))
@@ -2134,23 +2048,16 @@ public final class NanoStreamWs {
         /** The token stands behind the #, which a browser sends to nobody, and is taken away once it is used. */
         private static final String SCRIPT = """
             const show = (id, text) => document.getElementById(id).textContent = text;
-            const token = location.hash.slice(1), url = new URL('/', location.href);
-            url.protocol = location.protocol.replace('http', 'ws');
-            url.search = token ? '?t=' + encodeURIComponent(token) : '';
-            const lines = [], socket = new WebSocket(url);
-            let count = 0;
-            socket.onopen = () => {
-              history.replaceState(null, '', location.pathname);
-              show('state', 'connected');
-            };
+            const token = encodeURIComponent(location.hash.slice(1)), lines = [];
+            const socket = new WebSocket(location.origin.replace('http', 'ws') + (token ? '/?t=' + token : '/'));
+            socket.onopen = () => { history.replaceState(null, '', '/'); show('state', 'connected'); };
             socket.onmessage = (event) => {
               lines.unshift(event.data);
               lines.length = Math.min(lines.length, 100);
-              show('count', ++count);
               show('stream', lines.join('\\n'));
             };
-            socket.onclose = (event) => show('state', count || event.code !== 1006 ? 'closed with ' + event.code
-              : 'not admitted: a token works once and not for long; the log of the server says why');
+            socket.onclose = (event) => show('state', event.code !== 1006 ? 'closed with ' + event.code
+              : 'not admitted, or lost: a token works once and not for long; the log of the server says why');
             """;
         private static final String HTML = """
             <!doctype html>
@@ -2160,7 +2067,7 @@ public final class NanoStreamWs {
             <link rel="icon" href="data:,">
             <title>NanoStreamWs</title>
             <style>body { font: 14px monospace } pre { white-space: pre-wrap; overflow-wrap: anywhere }</style>
-            <p><span id="state">connecting</span>, <span id="count">0</span> messages</p>
+            <p id="state">connecting</p>
             <pre id="stream"></pre>
             <script>%s</script>
             """.formatted(SCRIPT);
@@ -2173,8 +2080,7 @@ public final class NanoStreamWs {
 
         static byte[] answer(Request request, boolean draining, Instant now) throws Refusal {
             boolean root = request.path().equals("/");
-            if (!root && !request.path().equals("/healthz"))
-                throw new Refusal(Rejection.NOT_FOUND, "");
+            if (!root && !request.path().equals("/healthz")) throw new Refusal(Rejection.NOT_FOUND, "");
             if (!request.method().equals("GET") && !request.method().equals("HEAD"))
                 throw new Refusal(Rejection.METHOD, Log.quote(request.method()));
             return Http.response(!root && draining ? Rejection.DRAINING.status : "200 OK", FIELDS,
@@ -2420,10 +2326,8 @@ public final class NanoStreamWs {
                 close();
         }
 
-        /**
-         * Shuts down: takes nothing more from the feed, delivers what was taken, then the close frame 1001; waits for
-         * the listeners to go, as long as --drain allows. Until then a handshake gets 503.
-         */
+        /** Shuts down: takes nothing more from the feed, delivers what was taken, then the close frame 1001; waits for
+         * the listeners to go, as long as --drain allows. Until then a handshake gets 503. */
         @Override
         public void close() {
             closing.lock(); // a second caller waits for the first one's end
