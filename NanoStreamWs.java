@@ -191,10 +191,7 @@ public final class NanoStreamWs {
 
         final String status, text;
 
-        Rejection(String status, String text) {
-            this.status = status;
-            this.text = text;
-        }
+        Rejection(String status, String text) { this.status = status; this.text = text; }
     }
 
     /** A refused request. The detail is for the log; what a client sent stands in it only by {@link Log#quote}. */
@@ -226,10 +223,7 @@ public final class NanoStreamWs {
         private final Map<String, AtomicInteger> allowances = new ConcurrentHashMap<>(); // below 0: lines left out
         private final Thread writer = Thread.ofPlatform().daemon().name("log").start(this::write);
 
-        Log(PrintStream out, InstantSource clock) {
-            this.out = out;
-            this.clock = clock;
-        }
+        Log(PrintStream out, InstantSource clock) { this.out = out; this.clock = clock; }
 
         /** Logs an event. The kind is its first word, and each kind has an allowance of its own. */
         void event(String kind, String text) {
@@ -787,10 +781,7 @@ public final class NanoStreamWs {
         private int start, end; // what was read and not yet taken
 
         /** @param out is flushed before a read that may block, so that answers can be gathered until then */
-        RequestReader(Socket socket, OutputStream out) {
-            this.socket = socket;
-            this.out = out;
-        }
+        RequestReader(Socket socket, OutputStream out) { this.socket = socket; this.out = out; }
 
         /** Reads a head, within HEAD_TIMEOUT of its first byte, or so many milliseconds in all if that is less; null if
          * the peer closes, or stays idle for that long, before the first byte. */
@@ -1452,10 +1443,7 @@ public final class NanoStreamWs {
         volatile int limit;     // written by append, after the bytes
         volatile Segment next;  // written by append, after the last change of limit
 
-        Segment(long base, int size) {
-            this.base = base;
-            this.bytes = new byte[size];
-        }
+        Segment(long base, int size) { this.base = base; this.bytes = new byte[size]; }
     }
 
     /** The log. Offsets are absolute: bytes since it began. */
@@ -1497,10 +1485,7 @@ public final class NanoStreamWs {
         private Segment segment;
         private int position;
 
-        private Cursor(Segment segment) {
-            this.segment = segment;
-            this.position = segment.limit;
-        }
+        private Cursor(Segment segment) { this.segment = segment; this.position = segment.limit; }
 
         long offset() { return segment.base + position; }
 
@@ -2063,7 +2048,6 @@ public final class NanoStreamWs {
             <!doctype html>
             <html lang="en">
             <meta charset="utf-8">
-            <meta name="viewport" content="width=device-width">
             <link rel="icon" href="data:,">
             <title>NanoStreamWs</title>
             <style>body { font: 14px monospace } pre { white-space: pre-wrap; overflow-wrap: anywhere }</style>
