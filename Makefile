@@ -13,7 +13,7 @@ FEED   ?= http://127.0.0.1:3000/
 JUNIT  := .build/junit-platform-console-standalone-1.13.4.jar
 SHA256 := 3fdfc37e29744a9a67dd5365e81467e26fbde0b7aa204e6f8bbe79eeaa7ae892
 
-.PHONY: run demo listen test echo bench-stuck clean
+.PHONY: run demo listen test echo bench-stuck bench-attack clean
 
 run: # the server, with the secret of the README's examples; with one of your own: make run ARGS=--secret
 	@exec $(JAVA) $(JVM) NanoStreamWs.java $(ARGS)
@@ -34,6 +34,9 @@ echo: .build/tests # sends every message back, for conformance suites: make echo
 
 bench-stuck: .build/tests # what listeners that stop reading cost the others
 	@$(JAVA) -cp .build/classes StuckBench
+
+bench-attack: .build/tests # what attacks cost the others
+	@$(JAVA) -cp .build/classes AttackBench
 
 .build/tests: NanoStreamWs.java $(wildcard test/*.java) $(JUNIT)
 	@rm -rf .build/classes && mkdir -p .build/classes
