@@ -335,8 +335,7 @@ public final class NanoStreamWs {
                 if (name == null)
                     throw new UsageException("unexpected argument " + Log.quote(word) + "; --help lists the options");
                 String value = equals < 0 ? null : args[i].substring(equals + 1);
-                if (value == null && name.equals("no-deflate"))
-                    value = "yes";
+                if (value == null && name.equals("no-deflate")) value = "yes";
                 if (value == null && i + 1 < args.length && !args[i + 1].startsWith("--"))
                     value = args[++i];
                 if (value == null && name.equals("secret")) {
@@ -470,7 +469,7 @@ public final class NanoStreamWs {
                 if (c == '"' || c == '\\')
                     out.append('\\').append(c);
                 else if (c < ' ') // §7: "the control characters (U+0000 through U+001F)" must be escaped
-                    out.append(c == '\n' ? "\\n" : String.format("\\u%04x", (int) c));
+                    out.append(c == '\n' ? "\\n" : "\\u" + HexFormat.of().toHexDigits(c));
                 else
                     out.append(c);
             }
@@ -557,10 +556,11 @@ public final class NanoStreamWs {
                 at++;
                 int which = "\"\\/bfnrt".indexOf(here());
                 if (which >= 0) return "\"\\/\b\f\n\r\t".charAt(which);
-                if (here() != 'u' || !text.substring(at + 1, Math.min(at + 5, text.length())).matches("[0-9A-Fa-f]{4}"))
-                    throw expected("an escape");
+                for (int i = 1; i <= 4; i++)
+                    if (here() != 'u' || at + i >= text.length() || !HexFormat.isHexDigit(text.charAt(at + i)))
+                        throw expected("an escape");
                 at += 4;
-                return (char) Integer.parseInt(text.substring(at - 3, at + 1), 16);
+                return (char) HexFormat.fromHexDigits(text, at - 3, at + 1);
             }
 
             /** §6: [ minus ] int [ frac ] [ exp ], and no leading zeros. */
@@ -655,6 +655,8 @@ public final class NanoStreamWs {
         static Request parse(String head) throws Refusal {
             // 1. §2.2: a bare CR or LF, like any other control character but a tab, is no part of a message
             String[] lines = CRLF.split(head, -1);
+            if (lines.length - 1 > Limits.MAX_FIELDS)
+                throw new Refusal(Rejection.HEAD_TOO_LARGE, "more than " + Limits.MAX_FIELDS + " fields");
             for (String line : lines)
                 if (line.chars().anyMatch(c -> c < ' ' && c != '\t' || c == 0x7F))
                     throw malformed("control character in the head");
@@ -667,8 +669,6 @@ public final class NanoStreamWs {
             // 3. §5: field-line = field-name ":" OWS field-value OWS. A space before the name is obs-fold (§5.2), one
             // before the colon smuggles (§5.1): with neither is the name a token.
             Map<String, List<String>> fields = new HashMap<>();
-            if (lines.length - 1 > Limits.MAX_FIELDS)
-                throw new Refusal(Rejection.HEAD_TOO_LARGE, "more than " + Limits.MAX_FIELDS + " fields");
             for (String line : Arrays.asList(lines).subList(1, lines.length)) {
                 String[] parts = line.split(":", 2);
                 if (parts.length != 2 || !isToken(parts[0])) throw malformed("expected a field name and a colon");
@@ -1363,7 +1363,7 @@ public final class NanoStreamWs {
                         throw new ProtocolException(CloseCode.MESSAGE_TOO_BIG, "message is too big");
                     if (n > 0) {
                         deliver(output, 0, n, false);
-                    } else if (inflater.finished() && rest > 0) { // RFC 7692 §7.2.3.4: more, behind a final block
+                    } else if (inflater.finished() && rest > 0 && tail == last) { // §7.2.3.4: more, behind a final block
                         inflater.reset();
                         inflater.setInput(bytes, offset + length - rest, rest);
                     } else if (more = tail && !inflater.finished()) {
@@ -2292,7 +2292,14 @@ public final class NanoStreamWs {
 
         /** Reads a listener until it goes. */
         private void read(Listener listener) {
-            String how = listener.read(), dropped = listener.dropped;
+            String how = null;
+            try {
+                how = listener.read();
+            } catch (RuntimeException | Error e) { // ends this connection and no other
+                fault(e);
+                listener.reset("a fault of the server");
+            }
+            String dropped = listener.dropped;
             broadcaster.remove(listener);
             events.event(dropped == null ? "left" : "dropped", Http.remote(listener.socket)
                 + (dropped == null ? " " + how : ": " + dropped) + ", now " + broadcaster.size());

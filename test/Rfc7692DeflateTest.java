@@ -198,6 +198,25 @@ class Rfc7692DeflateTest {
         }
     }
 
+    @Test
+    @DisplayName("§7.2.3.4: a final block that ends within the tail, at the start of the read buffer, ends the message")
+    void takesAFinalBlockThatEndsInTheTail() throws Exception {
+        byte[] stored = new byte[132]; // 126 bytes in a stored block, then the beginning of a final one
+        stored[1] = 126;
+        stored[3] = (byte) 0x81;
+        stored[4] = -1;
+        java.util.Arrays.fill(stored, 5, 131, (byte) 'x');
+        stored[131] = 3;
+        try (TestServer server = new TestServer(); RawClient client = RawClient.admitted(server.port(), "/", OFFER)) {
+            byte[] frame = RawClient.frame(0xC2, stored); // one byte more than the buffer
+            client.send(java.util.Arrays.copyOf(frame, NanoStreamWs.Limits.READ_BUFFER));
+            client.send(java.util.Arrays.copyOfRange(frame, NanoStreamWs.Limits.READ_BUFFER, frame.length));
+            server.post("still there");
+            assertEquals("still there", client.text());
+            assertFalse(server.log().contains("fault"), server.log());
+        }
+    }
+
     @ParameterizedTest
     @ValueSource(ints = {0xC0, 0xC9, 0xCA, 0xC8, 0xA1, 0x91, 0xE1})
     @DisplayName("§6: RSV1 stands on the first frame of a message and on no control frame; RSV2, RSV3 nowhere")

@@ -1,10 +1,10 @@
 #!/bin/sh
-# run.sh JAVA JUNIT OPTIONS...: runs the tests in .build/classes; the last line counts them.
+# run.sh JAVA JUNIT OPTIONS...: runs the tests in .build/classes; the last line counts them. JUNIT_JVM has JVM options.
 # Fails if one failed, or none ran.
 java=$1 junit=$2
 shift 2
-"$java" -jar "$junit" execute --disable-banner --disable-ansi-colors --class-path .build/classes --scan-class-path \
-  --details=tree "$@" >.build/report.txt 2>&1
+"$java" $JUNIT_JVM -jar "$junit" execute --disable-banner --disable-ansi-colors --class-path .build/classes \
+  --scan-class-path --details=tree "$@" >.build/report.txt 2>&1
 status=$?
 count() { sed -n "s/^\[ *\([0-9]*\) tests $1 *\]$/\1/p" .build/report.txt; }
 passed=$(count successful) failed=$(count failed)
