@@ -98,7 +98,6 @@ public final class NanoStreamWs {
 
         static final int PACE = 32, PACE_PAUSE = 5;     // reads and control frames of a listener until it waits, and ms
         static final int MAX_PACES = 200;               // such waits without a calm second between; then it is a flood
-
         static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; beyond it nobody is admitted
         static final int SEGMENT = 64 * 1024;           // bytes of a segment of the log, and of a write; or one frame
         static final int WINDOW = 1024 * 1024;          // bytes that the lanes may be behind when a POST is answered
@@ -110,7 +109,6 @@ public final class NanoStreamWs {
         static final int STRAGGLER_ROUNDS = 20;         // and how many rounds without blocking bring it back
         static final int LINGER = 1_000;                // ms for a connection to end once everything is said,
         static final int MAX_LINGER_BYTES = 256 * 1024; // and bytes that are read meanwhile
-
         static final int BACKLOG = 4096;                // connections that wait for accept; the kernel may cut it
         static final int MAX_PENDING = 4096;            // connections that wait for a request; then the oldest ends
         static final int ACCEPT_PAUSE = 100;            // ms after accept failed, usually for want of a descriptor
@@ -1363,7 +1361,7 @@ public final class NanoStreamWs {
                         throw new ProtocolException(CloseCode.MESSAGE_TOO_BIG, "message is too big");
                     if (n > 0) {
                         deliver(output, 0, n, false);
-                    } else if (inflater.finished() && rest > 0 && tail == last) { // §7.2.3.4: more, behind a final block
+                    } else if (inflater.finished() && rest > 0 && tail == last) { // §7.2.3.4: more follows
                         inflater.reset();
                         inflater.setInput(bytes, offset + length - rest, rest);
                     } else if (more = tail && !inflater.finished()) {
