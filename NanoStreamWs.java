@@ -16,8 +16,8 @@
  * the start is printed once, beside them.
  *
  * The one idea. The stream is a log of ready-encoded frames and a listener is a cursor into it. A server's frames
- * are unmasked (RFC 6455 §5.1), so the bytes for one are the bytes for all: each message is encoded once and stored
- * once, and a listener that falls behind costs no memory of its own.
+ * are unmasked (RFC 6455 §5.1), so the bytes for one are the bytes for all: each message is encoded once (and once
+ * more, compressed, while somebody can have it so), and a listener that falls behind costs no memory of its own.
  *
  * Threads. One virtual thread for each connection reads it, and one for each port accepts. LANES virtual threads
  * write: each walks its share of the listeners and sends every one what its cursor has not passed; a listener that
@@ -35,8 +35,8 @@
  *      7  Origin                RFC 6454
  *      8  Token                 RFC 7515, 7519, 8725
  *      9  Used tokens           a token works once
- *     10  Opening handshake     RFC 6455 §4.2
- *     11  Framing               RFC 6455 §5
+ *     10  Opening handshake     RFC 6455 §4.2, RFC 7692 §7.1
+ *     11  Framing               RFC 6455 §5, RFC 7692 §7.2
  *     12  Stream log            segments and cursors
  *     13  Listener              RFC 6455 §5.5, §7: reading, pong, close
  *     14  Lanes                 who writes, and what happens when a write blocks
@@ -96,7 +96,7 @@ public final class NanoStreamWs {
         static final int MAX_FRAGMENTS = 1024;          // of such a message: empty ones would be free otherwise
         static final int MIN_DEFLATED = 64;             // bytes of a message; compressing a smaller one gains nothing
 
-        static final int PACE = 32, PACE_PAUSE = 5;     // reads and control frames of a listener until it waits, and ms
+        static final int PACE = 32, PACE_PAUSE = 5;     // reads, frames and KiB inflated until a listener waits; ms
         static final int MAX_PACES = 200;               // such waits without a calm second between; then it is a flood
         static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; beyond it nobody is admitted
         static final int SEGMENT = 64 * 1024;           // bytes of a segment of the log, and of a write; or one frame
@@ -110,7 +110,7 @@ public final class NanoStreamWs {
         static final int LINGER = 1_000;                // ms for a connection to end once everything is said,
         static final int MAX_LINGER_BYTES = 256 * 1024; // and bytes that are read meanwhile
         static final int BACKLOG = 4096;                // connections that wait for accept; the kernel may cut it
-        static final int MAX_PENDING = 4096;            // connections that wait for a request; then the oldest ends
+        static final int MAX_PENDING = 4096;            // connections of a port, listeners aside; then the oldest ends
         static final int ACCEPT_PAUSE = 100;            // ms after accept failed, usually for want of a descriptor
         static final int LOG_BURST = 100, LOG_RATE = 5; // log lines of a kind: so many at once, and so many a second
         static final int LOG_QUEUE = 4096;              // log lines that wait; if standard error blocks, more are lost
@@ -214,7 +214,6 @@ public final class NanoStreamWs {
     /** The log. Only {@link #close} blocks. */
     static final class Log implements AutoCloseable {
         private static final String END = "";
-
         private final PrintStream out;
         private final InstantSource clock;
         private final BlockingQueue<String> lines = new ArrayBlockingQueue<>(Limits.LOG_QUEUE);
@@ -943,7 +942,6 @@ public final class NanoStreamWs {
     /** Verifies and signs tokens. */
     static final class Jwt {
         private static final SecureRandom RANDOM = new SecureRandom();
-
         /** Whether a token is good now; why not, by a Refusal. Whether it was used before is not asked here. */
         static Claims verify(String token, List<byte[]> secrets, Instant now, Duration leeway) throws Refusal {
             // 1. RFC 7515 §7.1: three segments, none of them empty
@@ -1060,7 +1058,7 @@ public final class NanoStreamWs {
         }
     }
 
-    // ---- 10. Opening handshake (RFC 6455 §4.2) ------------------------------------------------------------------
+    // ---- 10. Opening handshake (RFC 6455 §4.2, RFC 7692 §7.1) ---------------------------------------------------
     // Judges a request to upgrade. It changes nothing: the token is claimed later, when the listener has a place.
 
     /** A handshake in order: the values of Sec-WebSocket-Accept and -Extensions; claims if a token is asked for. */
@@ -1161,13 +1159,12 @@ public final class NanoStreamWs {
         }
     }
 
-    // ---- 11. Framing (RFC 6455 §5) ------------------------------------------------------------------------------
+    // ---- 11. Framing (RFC 6455 §5, RFC 7692 §7.2) ---------------------------------------------------------------
     // The encoder of our frames, which are never masked, and the reader of a listener's, which always are.
 
     /** Encodes frames: FIN set, no mask. */
     static final class Frame {
         private static final byte[] TAIL = {0, 0, (byte) 0xFF, (byte) 0xFF}; // RFC 7692 §7.2.1
-
         static byte[] of(Opcode opcode, boolean compressed, byte[] payload) {
             ByteBuffer frame = ByteBuffer.allocate(length(payload));
             put(frame, opcode, compressed, payload);
@@ -1296,11 +1293,11 @@ public final class NanoStreamWs {
                     begin(opcode, payload, rsv != 0);
                 // 6. masking key. 7. payload
                 int maskingKey = (int) take(4);
+                pace();
                 if (!opcode.isControl()) {
                     read((int) payload, maskingKey, fin);
                     continue;
                 }
-                pace();
                 need((int) payload);
                 unmask((int) payload, maskingKey, 0);
                 start += (int) payload;
@@ -1356,8 +1353,9 @@ public final class NanoStreamWs {
             try {
                 inflater.setInput(bytes, offset, length);
                 for (boolean more = true, tail = last; more; ) {
+                    pace(); // a few bytes can stand for many
                     int n = inflater.inflate(output), rest = inflater.getRemaining();
-                    if ((inflated += n) > bounds.message) // before anything of it is kept: a bomb costs nothing
+                    if ((inflated += n) > bounds.message) // before anything of it is kept
                         throw new ProtocolException(CloseCode.MESSAGE_TOO_BIG, "message is too big");
                     if (n > 0) {
                         deliver(output, 0, n, false);
@@ -1405,7 +1403,7 @@ public final class NanoStreamWs {
                 start = 0;
             }
             while (end - start < bytes) {
-                int n = in.read(buffer, end, buffer.length - end);
+                int n = in.read(buffer, end, Math.min(bounds.buffer, buffer.length - end)); // or a long rest's
                 if (n < 0) throw new EOFException();
                 end += n;
                 lastRead = System.nanoTime();
@@ -1413,8 +1411,8 @@ public final class NanoStreamWs {
             }
         }
 
-        /** Counts a read or a control frame. A virtual thread is not preempted, so who sends without pause would keep a
-         * processor from all the others: he is made to wait, and fails when he goes on for long. */
+        /** Counts a read, a frame, or a KiB inflated. A virtual thread is not preempted, so who sends without pause
+         * would keep a processor from the others: he is made to wait, and fails when he goes on for long. */
         private void pace() throws ProtocolException {
             if (!bounds.paced || ++work % Limits.PACE != 0) return;
             long now = System.nanoTime();
@@ -1508,7 +1506,6 @@ public final class NanoStreamWs {
     static class Listener implements Sink {
         /** An offset that is never behind: nothing follows a close frame (§5.5.1), or a reset. */
         static final long ENDED = Long.MAX_VALUE;
-
         private final Socket socket;
         private final OutputStream out;
         private final FrameReader reader;
@@ -1715,7 +1712,6 @@ public final class NanoStreamWs {
     static final class Broadcaster {
         /** A listener that somebody could not write to: where it stood, and since when (System.nanoTime). */
         private record Watch(long offset, long since) { }
-
         final StreamLog log = new StreamLog();
         final StreamLog compressed = new StreamLog(); // the same frames, the larger messages compressed
         private final Deflater deflater = new Deflater(Deflater.DEFAULT_COMPRESSION, true); // under appending
@@ -1762,7 +1758,7 @@ public final class NanoStreamWs {
             return true;
         }
 
-        /** The log for a listener to be; from now on it has everything. To be called again with -1 when he leaves. */
+        /** The log for a listener to be, which has everything from now on. Undone by remove, or by a change of -1. */
         StreamLog logFor(boolean deflate, int change) {
             if (!deflate) return log;
             appending.lock();
@@ -1952,13 +1948,15 @@ public final class NanoStreamWs {
         void serve(Socket socket, String path) throws IOException {
             OutputStream out = new BufferedOutputStream(socket.getOutputStream(), 1024);
             RequestReader reader = new RequestReader(socket, out);
+            int idle = Limits.HEAD_TIMEOUT;
             boolean open = true;
             while (open) {
                 Request request = null;
                 Rejection refused = null;
                 try {
                     open = false; // unless the whole request has been read
-                    request = reader.head(Limits.FEED_IDLE);
+                    request = reader.head(idle);
+                    idle = Limits.FEED_IDLE; // from the second one on: who has posted nothing may not stay
                     if (request == null) break;
                     byte[] message = reader.body(contentLength(request, path, out));
                     open = request.http11() && !request.lists("connection", "close"); // RFC 9112 §9.3
@@ -2200,10 +2198,11 @@ public final class NanoStreamWs {
                         Socket socket = server.accept();
                         for (Socket oldest; !open.offer(socket); ) // full, most likely of those that say nothing
                             if ((oldest = open.poll()) != null) {
-                                events.event("refused", Http.remote(oldest) + ": too many others wait as well");
+                                events.event("full", Http.remote(oldest) + " is closed: too many others wait as well");
                                 Http.closeQuietly(oldest);
                             }
                         Thread.ofVirtual().start(() -> serve(socket, open, handler));
+                        Thread.yield(); // while connections wait, accept does not park
                         if (failed != 0 && System.nanoTime() - failed > 1_000_000_000L) {
                             failed = 0;
                             events.event("accept", "works again on port " + server.getLocalPort());
@@ -2271,6 +2270,7 @@ public final class NanoStreamWs {
                 Listener listener = new Listener(socket, rest, log, deflate, Bounds.LISTENER);
                 if (draining) // asked behind the cursor: who gets past this gets the close frame too
                     throw new Refusal(Rejection.DRAINING, "");
+                if (!pending.remove(socket)) throw new IOException("closed to make room"); // it is this thread's now
                 if (handshake.claims != null)
                     usedTokens.claim(handshake.claims);
                 socket.getOutputStream().write(Handshake.response(handshake));

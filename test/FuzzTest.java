@@ -36,7 +36,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** With -Dfuzz.seed=n the first input of each target is made from n; -Dfuzz.seconds=n is the time of all targets. */
 @DisplayName("Fuzz: whatever comes in, nothing but the intended exceptions comes out, and memory stays bounded")
 class FuzzTest {
-    private static final double SECONDS = Double.parseDouble(System.getProperty("fuzz.seconds", "5"));
+    private static final double SECONDS = Double.parseDouble(System.getProperty("fuzz.seconds", "2"));
     private static final int PATIENCE = 20; // seconds for one input
     private static final int SHOWN = 1_000; // characters of an input in a message
     private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();

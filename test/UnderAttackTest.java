@@ -1,8 +1,11 @@
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.zip.Deflater;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 
@@ -45,7 +48,7 @@ class UnderAttackTest {
         try (TestServer server = new TestServer()) {
             for (int i = 0; i < NanoStreamWs.Limits.MAX_PENDING + 10; i++)
                 silent.add(new RawClient(server.port()));
-            server.awaitLog("too many others wait as well");
+            server.awaitLog("is closed: too many others wait as well");
             assertTrue(silent.getFirst().isGone());
             try (RawClient good = RawClient.admitted(server.port(), "/")) {
                 serves(server, good, "hello");
@@ -65,6 +68,18 @@ class UnderAttackTest {
     }
 
     @Test
+    void aFloodOfWhatInflatesToMuchEndsWithAPolicyViolationAndDelaysNobody() throws Exception {
+        Deflater deflater = new Deflater(9, true);
+        deflater.setInput("a".repeat(NanoStreamWs.Limits.MAX_CLIENT_MESSAGE).getBytes(UTF_8));
+        byte[] bytes = new byte[1024];
+        int length = deflater.deflate(bytes, 0, bytes.length, Deflater.SYNC_FLUSH) - 4;
+        deflater.end();
+        // The head is long, so that much is read with it.
+        flood(RawClient.frame(0xC1, Arrays.copyOf(bytes, length)), 500, "X: " + "x".repeat(8_000),
+            "Sec-WebSocket-Extensions: permessage-deflate");
+    }
+
+    @Test
     void aFloodOfEmptyFragmentsEndsAtTheirMostNumber() throws Exception {
         try (TestServer server = new TestServer(); RawClient flooding = RawClient.admitted(server.port(), "/")) {
             flooding.send(RawClient.frame(0x01, ""));
@@ -75,9 +90,9 @@ class UnderAttackTest {
     }
 
     /** Sends frames without pause, reading what comes back, until the server ends it; others are served meanwhile. */
-    private static void flood(byte[] frame, int atOnce) throws Exception {
+    private static void flood(byte[] frame, int atOnce, String... fields) throws Exception {
         try (TestServer server = new TestServer(); RawClient good = RawClient.admitted(server.port(), "/");
-             RawClient flooding = RawClient.admitted(server.port(), "/")) {
+             RawClient flooding = RawClient.admitted(server.port(), "/", fields)) {
             byte[] frames = new byte[frame.length * atOnce];
             for (int i = 0; i < frames.length; i++)
                 frames[i] = frame[i % frame.length];
