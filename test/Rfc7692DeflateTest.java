@@ -1,6 +1,7 @@
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.time.Duration;
 import java.util.Random;
@@ -215,6 +216,28 @@ class Rfc7692DeflateTest {
             assertEquals("still there", client.text());
             assertFalse(server.log().contains("fault"), server.log());
         }
+    }
+
+    @Test
+    @DisplayName("a flood is measured by what it inflates to, not by what is sent")
+    void stopsWhoHasMuchInflated() {
+        byte[] frame = RawClient.frame(0xC2, deflated(new byte[NanoStreamWs.Limits.MAX_CLIENT_MESSAGE]));
+        ByteArrayOutputStream flood = new ByteArrayOutputStream();
+        for (int i = 0; i < 2_000; i++)
+            flood.writeBytes(frame);
+        int[] messages = {0};
+        NanoStreamWs.FrameReader reader = new NanoStreamWs.FrameReader(new ByteArrayInputStream(flood.toByteArray()),
+            new byte[0], true, NanoStreamWs.Bounds.LISTENER, (type, bytes, offset, length, last) -> {
+                if (last)
+                    messages[0]++;
+            });
+        NanoStreamWs.ProtocolException end = assertThrows(NanoStreamWs.ProtocolException.class, () -> {
+            while (true)
+                reader.next();
+        });
+        assertEquals(1008, end.code);
+        // 64 KiB each, of 32 a pause, and 200 pauses
+        assertTrue(messages[0] > 0 && messages[0] <= 100, messages[0] + " messages");
     }
 
     @ParameterizedTest
