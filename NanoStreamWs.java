@@ -87,7 +87,6 @@ public final class NanoStreamWs {
         static final int FEED_IDLE = 3_600_000;         // ms between two POSTs on one connection
         static final int MAX_MESSAGE = 1024 * 1024;     // bytes of one message of the feed; a Nano block has some 1,000
         static final int MAX_JSON_DEPTH = 64;           // the parser recurses; a callback has three levels
-
         static final int MAX_CONTROL_PAYLOAD = 125;     // bytes, RFC 6455 §5.5
         static final int MAX_FRAME_HEADER = 2 + 8 + 4;  // bytes: two, a 64-bit length, a masking key, §5.2
         /** Bytes of a listener's read buffer: the largest control frame. Every idle connection holds one. */
@@ -95,7 +94,6 @@ public final class NanoStreamWs {
         static final int MAX_CLIENT_MESSAGE = 64 * 1024; // bytes of a message from a listener; it is dropped anyway
         static final int MAX_FRAGMENTS = 1024;          // of such a message: empty ones would be free otherwise
         static final int MIN_DEFLATED = 64;             // bytes of a message; compressing a smaller one gains nothing
-
         static final int PACE = 32, PACE_PAUSE = 5;     // reads, frames and KiB inflated until a listener waits; ms
         static final int MAX_PACES = 200;               // such waits without a calm second between; then it is a flood
         static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; beyond it nobody is admitted
@@ -905,7 +903,6 @@ public final class NanoStreamWs {
     /** base64url without padding (RFC 4648 §5, RFC 7515 §2): bytes have one spelling, and no other is taken. */
     static final class Base64Url {
         private static final String ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
         static String encode(byte[] bytes) {
             StringBuilder text = new StringBuilder();
             int bits = 0, count = 0; // what is not yet written, and how many bits of it
@@ -1033,7 +1030,6 @@ public final class NanoStreamWs {
         private final ConcurrentHashMap<ByteBuffer, Double> expiries = new ConcurrentHashMap<>();
         private final InstantSource clock;
         private final double leeway; // seconds
-
         UsedTokens(InstantSource clock, Duration leeway) {
             this.clock = clock;
             this.leeway = leeway.toMillis() / 1e3;
@@ -1212,7 +1208,6 @@ public final class NanoStreamWs {
         private final CharsetDecoder decoder = UTF_8.newDecoder(); // reports what is malformed
         private final CharBuffer decoded = CharBuffer.allocate(256); // not looked at
         private ByteBuffer begun = ByteBuffer.allocate(0); // up to three bytes of a character
-
         void add(byte[] bytes, int offset, int length, boolean last) throws ProtocolException {
             ByteBuffer input = ByteBuffer.allocate(begun.remaining() + length);
             input.put(begun).put(bytes, offset, length).flip();
@@ -1838,19 +1833,24 @@ public final class NanoStreamWs {
     static final class Rate {
         private final int[] counts = new int[601]; // of second s at s % 601: ten minutes, and the second under way
         private long first = -1, last; // seconds
+        private final ReentrantLock lock = new ReentrantLock();
 
         /** The means over the last minute and the last ten; 1 before the first second is over. */
         record Means(double minute, double tenMinutes) { }
-
         /** Counts a block, after telling the means. @param now Unix time in seconds; a step back counts as no step */
-        synchronized Means count(long now) { // short, and blocks on nothing
-            if (first < 0)
-                first = last = now;
-            for (last = Math.max(last, now - counts.length); last < now; )
-                counts[(int) (++last % counts.length)] = 0;
-            Means means = new Means(mean(60), mean(600));
-            counts[(int) (last % counts.length)]++;
-            return means;
+        Means count(long now) {
+            lock.lock();
+            try {
+                if (first < 0)
+                    first = last = now;
+                for (last = Math.max(last, now - counts.length); last < now; )
+                    counts[(int) (++last % counts.length)] = 0;
+                Means means = new Means(mean(60), mean(600));
+                counts[(int) (last % counts.length)]++;
+                return means;
+            } finally {
+                lock.unlock();
+            }
         }
 
         private double mean(int window) {
