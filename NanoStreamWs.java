@@ -721,8 +721,9 @@ public final class NanoStreamWs {
                 + "\r\nContent-Length: " + body.length() + "\r\n\r\n" + body).getBytes(ISO_8859_1); // bodies are ASCII
         }
 
-        /** RFC 9110 §9.3.2: HEAD gets the same head, and no body. */
-        static byte[] headOnly(byte[] answer) {
+        /** What of an answer goes out: RFC 9110 §9.3.2, HEAD gets the same head, and no body. */
+        static byte[] answerTo(Request request, byte[] answer) {
+            if (request == null || !request.method().equals("HEAD")) return answer;
             return Arrays.copyOf(answer, new String(answer, ISO_8859_1).indexOf("\r\n\r\n") + 4);
         }
 
@@ -1398,7 +1399,7 @@ public final class NanoStreamWs {
                 start = 0;
             }
             while (end - start < bytes) {
-                int n = in.read(buffer, end, Math.min(bounds.buffer, buffer.length - end)); // or a long rest's
+                int n = in.read(buffer, end, Math.min(bounds.buffer, buffer.length - end)); // a rest may be longer
                 if (n < 0) throw new EOFException();
                 end += n;
                 lastRead = System.nanoTime();
@@ -1967,9 +1968,8 @@ public final class NanoStreamWs {
                 }
                 String connection = open ? "" : "Connection: close\r\n";
                 Instant now = clock.instant();
-                byte[] answer = refused == null ? Http.response("200 OK", connection, "text/plain", "ok", now)
-                    : Http.refusal(refused, connection, now);
-                out.write(request != null && request.method().equals("HEAD") ? Http.headOnly(answer) : answer);
+                out.write(Http.answerTo(request, refused != null ? Http.refusal(refused, connection, now)
+                    : Http.response("200 OK", connection, "text/plain", "ok", now)));
             }
             out.flush();
             Http.lingeringClose(socket);
@@ -2256,7 +2256,7 @@ public final class NanoStreamWs {
                 events.event("refused", peer + ": " + refusal.getMessage());
                 answer = Http.refusal(refusal.why, "Connection: close\r\n", clock.instant());
             }
-            out.write(request != null && request.method().equals("HEAD") ? Http.headOnly(answer) : answer);
+            out.write(Http.answerTo(request, answer));
             Http.lingeringClose(socket);
         }
 

@@ -14,8 +14,6 @@ import java.time.Duration;
 import java.time.InstantSource;
 import java.util.ArrayList;
 import java.util.List;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -23,7 +21,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 @DisplayName("Feed: POST and standard input")
-class FeedTest {
+class FeedTest extends SharedServer {
     private static final int MOST = NanoStreamWs.Limits.MAX_MESSAGE;
     /** What a Nano node posts: RFC 8259 inside RFC 8259, and slashes escaped. */
     private static final String CALLBACK = """
@@ -37,18 +35,6 @@ class FeedTest {
             "subtype": "send"
         }
         """;
-
-    private static TestServer server;
-
-    @BeforeAll
-    static void start() throws Exception {
-        server = new TestServer();
-    }
-
-    @AfterAll
-    static void stop() {
-        server.close();
-    }
 
     private static byte[] request(byte[] body, String... fields) {
         String head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + body.length + "\r\n";

@@ -6,27 +6,13 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 @DisplayName("RFC 6455 §7 Closing the connection")
-class Rfc6455ClosingHandshakeTest {
-    private static TestServer server;
-
-    @BeforeAll
-    static void start() throws Exception {
-        server = new TestServer();
-    }
-
-    @AfterAll
-    static void stop() {
-        server.close();
-    }
-
+class Rfc6455ClosingHandshakeTest extends SharedServer {
     /** What the server answers to a close frame, sent at once and byte by byte; nothing follows it. */
     private static RawClient.Frame answerTo(byte[] payload) throws Exception {
         RawClient.Frame answer = null;

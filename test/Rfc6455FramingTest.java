@@ -4,8 +4,6 @@ import static org.junit.jupiter.api.Assertions.*;
 
 import java.util.Arrays;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -14,21 +12,9 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 @DisplayName("RFC 6455 §5 Data framing")
-class Rfc6455FramingTest {
+class Rfc6455FramingTest extends SharedServer {
     private static final int MOST = NanoStreamWs.Limits.MAX_CLIENT_MESSAGE;
     private static final byte[] MASK = {1, 2, 3, 4};
-
-    private static TestServer server;
-
-    @BeforeAll
-    static void start() throws Exception {
-        server = new TestServer();
-    }
-
-    @AfterAll
-    static void stop() {
-        server.close();
-    }
 
     private static RawClient admitted() throws Exception {
         return RawClient.admitted(server.port(), "/");

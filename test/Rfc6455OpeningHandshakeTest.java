@@ -7,8 +7,6 @@ import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -18,22 +16,10 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 @DisplayName("RFC 6455 §4.2 Opening handshake")
-class Rfc6455OpeningHandshakeTest {
+class Rfc6455OpeningHandshakeTest extends SharedServer {
     private static final String HOST = "Host: localhost", VERSION = "Sec-WebSocket-Version: 13",
         UPGRADE = "Upgrade: websocket", CONNECTION = "Connection: Upgrade",
         KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
-
-    private static TestServer server;
-
-    @BeforeAll
-    static void start() throws Exception {
-        server = new TestServer();
-    }
-
-    @AfterAll
-    static void stop() {
-        server.close();
-    }
 
     private static String request(String line, String... fields) {
         return line + "\r\n" + String.join("\r\n", fields) + "\r\n\r\n";
