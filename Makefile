@@ -10,11 +10,12 @@ ARGS   ?= --secret my_secret
 URL    ?= ws://127.0.0.1:8080/
 PORT   ?= 9001
 SECONDS ?= 60
+MINUTES ?= 10
 FEED   ?= http://127.0.0.1:3000/
 JUNIT  := .build/junit-platform-console-standalone-1.13.4.jar
 SHA256 := 3fdfc37e29744a9a67dd5365e81467e26fbde0b7aa204e6f8bbe79eeaa7ae892
 
-.PHONY: run demo listen test fuzz echo bench-stuck bench-attack clean
+.PHONY: run demo listen test fuzz soak echo bench-stuck bench-attack clean
 
 run: # the server, with the secret of the README's examples; with one of your own: make run ARGS=--secret
 	@exec $(JAVA) $(JVM) NanoStreamWs.java $(ARGS)
@@ -34,6 +35,9 @@ fuzz: .build/tests # new inputs for so many seconds; with SEED=n, beginning with
 	@JUNIT_JVM="-Dfuzz.seconds=$(SECONDS) $(SEED:%=-Dfuzz.seed=%)" \
 	  test/run.sh $(JAVA) $(JUNIT) --include-classname=FuzzTest
 	@grep '^fuzz: ' .build/report.txt
+
+soak: .build/tests # full load for so many minutes, and then whether anything is left of it; SEED=n as it was printed
+	@$(JAVA) -cp .build/classes Soak --minutes $(MINUTES) --jvm "$(JVM)" $(SEED:%=--seed %)
 
 echo: .build/tests # sends every message back, for conformance suites: make echo PORT=9001
 	@exec $(JAVA) -cp .build/classes EchoServer $(PORT)
