@@ -11,11 +11,12 @@ URL    ?= ws://127.0.0.1:8080/
 PORT   ?= 9001
 SECONDS ?= 60
 MINUTES ?= 10
+BENCH  ?=
 FEED   ?= http://127.0.0.1:3000/
 JUNIT  := .build/junit-platform-console-standalone-1.13.4.jar
 SHA256 := 3fdfc37e29744a9a67dd5365e81467e26fbde0b7aa204e6f8bbe79eeaa7ae892
 
-.PHONY: run demo listen test fuzz soak echo bench-stuck bench-attack clean
+.PHONY: run demo listen test fuzz soak echo bench bench-stuck bench-attack clean
 
 run: # the server, with the secret of the README's examples; with one of your own: make run ARGS=--secret
 	@exec $(JAVA) $(JVM) NanoStreamWs.java $(ARGS)
@@ -41,6 +42,9 @@ soak: .build/tests # full load for so many minutes, and then whether anything is
 
 echo: .build/tests # sends every message back, for conformance suites: make echo PORT=9001
 	@exec $(JAVA) -cp .build/classes EchoServer $(PORT)
+
+bench: .build/tests # what a broadcast costs on this machine: make bench BENCH="--listeners 10000 --rate 10"
+	@$(JAVA) -cp .build/classes Bench --jvm "$(JVM)" $(BENCH)
 
 bench-stuck: .build/tests # what listeners that stop reading cost the others
 	@$(JAVA) -cp .build/classes StuckBench
