@@ -1645,26 +1645,32 @@ public final class NanoStreamWs {
 
             @Override
             public void run() {
+                Listener blocked;
                 while (true) {
                     long end = broadcaster.log.end(); // before the sweep: what comes during it is for the next one
-                    for (Listener listener : listeners) {
-                        if (listener.straggling || listener.lag() <= 0) continue;
-                        at.set(listener);
-                        steps.lazySet(steps.getPlain() + 1);
-                        if (!listener.catchUp())
-                            broadcaster.watch(listener);
-                        if (!at.compareAndSet(listener, null)) {
-                            stayWith(listener);
-                            return;
-                        }
-                    }
-                    if (!inCharge) return;
+                    if ((blocked = sweep()) != null || !inCharge) break;
                     swept = end; // by the one in charge alone, so it never goes back
                     if (broadcaster.log.end() == end)
                         LockSupport.park(this); // a wake-up since the line above is not lost: it makes this return
                     else
                         Thread.yield(); // a virtual thread is not preempted, and others have work too
                 }
+                if (blocked != null)
+                    stayWith(blocked);
+            }
+
+            /** Brings everybody up to date. In a method of its own: what stands in the frame of one that is parked is
+             * not collected, and a listener there would keep the log. @return at whom it was relieved, or null */
+            private Listener sweep() {
+                for (Listener listener : listeners) {
+                    if (listener.straggling || listener.lag() <= 0) continue;
+                    at.set(listener);
+                    steps.lazySet(steps.getPlain() + 1);
+                    if (!listener.catchUp())
+                        broadcaster.watch(listener);
+                    if (!at.compareAndSet(listener, null)) return listener;
+                }
+                return null;
             }
 
             /** Relieved while it wrote: goes on for that listener alone, until he has kept up for some rounds. */
