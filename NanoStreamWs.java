@@ -37,7 +37,7 @@
  *      9  Used tokens           a token works once
  *     10  Opening handshake     RFC 6455 §4.2, RFC 7692 §7.1
  *     11  Framing               RFC 6455 §5, RFC 7692 §7.2
- *     12  Stream log            segments and cursors
+ *     12  Stream log            segments of frames
  *     13  Listener              RFC 6455 §5.5, §7: reading, pong, close
  *     14  Lanes                 who writes, and what happens when a write blocks
  *     15  Feed                  Nano blocks, POST, standard input
@@ -60,6 +60,7 @@ import java.util.*;
 import java.util.concurrent.*;
 import java.util.concurrent.atomic.*;
 import java.util.concurrent.locks.*;
+import java.util.function.IntPredicate;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import java.util.zip.*;
@@ -89,7 +90,7 @@ public final class NanoStreamWs {
         static final int MAX_JSON_DEPTH = 64;           // the parser recurses; a callback has three levels
         static final int MAX_CONTROL_PAYLOAD = 125;     // bytes, RFC 6455 §5.5
         static final int MAX_FRAME_HEADER = 2 + 8 + 4;  // bytes: two, a 64-bit length, a masking key, §5.2
-        /** Bytes of a listener's read buffer: the largest control frame. Every idle connection holds one. */
+        /** Bytes of a listener's read buffer, once there is more to read than a frame's header: a control frame. */
         static final int READ_BUFFER = MAX_FRAME_HEADER + MAX_CONTROL_PAYLOAD;
         static final int MAX_CLIENT_MESSAGE = 64 * 1024; // bytes of a message from a listener; it is dropped anyway
         static final int MAX_FRAGMENTS = 1024;          // of such a message: empty ones would be free otherwise
@@ -98,8 +99,8 @@ public final class NanoStreamWs {
         static final int MAX_PACES = 200;               // such waits without a calm second between; then it is a flood
         static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; beyond it nobody is admitted
         static final int SEGMENT = 64 * 1024;           // bytes of a segment of the log, and of a write; or one frame
-        static final int WINDOW = 1024 * 1024;          // bytes that the lanes may be behind when a POST is answered
-        static final int WINDOW_PAUSE = 200;            // µs until the lanes are looked at again otherwise
+        static final int WINDOW = 256 * 1024;           // bytes that the lanes may be behind when a POST is answered:
+        static final int WINDOW_PAUSE = 1;              // more adds delay, less costs speed; ms until the next look
         static final int LANES = 16;                    // threads that write; a blocked write holds up its lane
         static final int LOOK = 20;                     // ms between two looks at the lanes; one blocked costs two
         static final int MAX_RELIEF = 1024;             // threads that one look gives to a lane, at most
@@ -284,8 +285,7 @@ public final class NanoStreamWs {
 
               --host HOST, --port N    where listeners connect; port 0 takes a free one    (0.0.0.0, 8080)
               --secret [S]             admit only bearers of a token signed with S; may be repeated, any will do.
-                                       Bare: from the environment (NANO_STREAM_SECRET), else a new one is made and
-                                       printed                                             (all are admitted)
+                                       Bare: from NANO_STREAM_SECRET, else a new one       (all are admitted)
               --secret-file FILE       the same, from the file's first line
               --token [SECONDS]        print a token for the secret, valid that long (10), and exit
               --leeway SECONDS         clock skew allowed for a token's exp and nbf        (0)
@@ -362,7 +362,7 @@ public final class NanoStreamWs {
                 case "feed" -> feeds.add(feed(value));
                 case "ping" -> ping = seconds(name, value);
                 case "max-listeners" -> maxListeners = (int) number(name, value, 1, Integer.MAX_VALUE);
-                case "max-lag" -> maxLag = number(name, value, Limits.WINDOW, Long.MAX_VALUE);
+                case "max-lag" -> maxLag = number(name, value, Limits.MAX_MESSAGE, Long.MAX_VALUE);
                 case "write-timeout" -> writeTimeout = seconds(name, value);
                 case "drain" -> drain = seconds(name, value);
                 case "no-deflate" -> deflate = false;
@@ -500,9 +500,7 @@ public final class NanoStreamWs {
                             elements.add(value(depth + 1));
                         return new Arr(elements);
                     }
-                    case '"' -> {
-                        return new Str(string());
-                    }
+                    case '"' -> { return new Str(string()); }
                     default -> {
                         return text.startsWith("true", at) ? word(4, new Bool(true))
                             : text.startsWith("false", at) ? word(5, new Bool(false))
@@ -619,8 +617,10 @@ public final class NanoStreamWs {
 
         /** Whether a comma-separated field has the token, in any case. */
         boolean lists(String name, String token) {
-            return fields.getOrDefault(name, List.of()).stream().flatMap(value -> Arrays.stream(value.split(",")))
-                .anyMatch(element -> element.strip().equalsIgnoreCase(token));
+            for (String value : fields.getOrDefault(name, List.of()))
+                for (String element : value.split(","))
+                    if (element.strip().equalsIgnoreCase(token)) return true;
+            return false;
         }
 
         /** The decoded value of a parameter of the query, which may be there once, or null. */
@@ -641,20 +641,20 @@ public final class NanoStreamWs {
         /** RFC 9110 §5.6.7: IMF-fixdate. */
         private static final DateTimeFormatter DATE =
             DateTimeFormatter.ofPattern("EEE, dd MMM yyyy HH:mm:ss 'GMT'", Locale.US).withZone(ZoneOffset.UTC);
-        private static final Pattern TOKEN = Pattern.compile("[\\w!#$%&'*+.^`|~-]+"); // RFC 9110 §5.6.2
         private static final Pattern VERSION = Pattern.compile("HTTP/[0-9]\\.[0-9]");
-        private static final Pattern HOST = Pattern.compile("[\\w.:%~!$&'()*+,;=\\[\\]-]*");
-        private static final Pattern CRLF = Pattern.compile("\r\n");
 
         /** RFC 9112 §2.1: start-line CRLF *( field-line CRLF ), here without the last CRLF and the empty line. */
         static Request parse(String head) throws Refusal {
             // 1. §2.2: a bare CR or LF, like any other control character but a tab, is no part of a message
-            String[] lines = CRLF.split(head, -1);
+            String[] lines = (head + '\r').split("\n", -1);
             if (lines.length - 1 > Limits.MAX_FIELDS)
                 throw new Refusal(Rejection.HEAD_TOO_LARGE, "more than " + Limits.MAX_FIELDS + " fields");
-            for (String line : lines)
-                if (line.chars().anyMatch(c -> c < ' ' && c != '\t' || c == 0x7F))
+            for (int i = 0; i < lines.length; i++) {
+                int end = lines[i].length() - 1;
+                if (end < 0 || lines[i].charAt(end) != '\r' || !all(lines[i] = lines[i].substring(0, end), c ->
+                        c >= ' ' && c != 0x7F || c == '\t'))
                     throw malformed("control character in the head");
+            }
             // 2. §3: request-line = method SP request-target SP HTTP-version
             String[] words = lines[0].split(" ", -1);
             if (words.length != 3 || !isToken(words[0]) || !VERSION.matcher(words[2]).matches())
@@ -664,27 +664,39 @@ public final class NanoStreamWs {
             // 3. §5: field-line = field-name ":" OWS field-value OWS. A space before the name is obs-fold (§5.2), one
             // before the colon smuggles (§5.1): with neither is the name a token.
             Map<String, List<String>> fields = new HashMap<>();
-            for (String line : Arrays.asList(lines).subList(1, lines.length)) {
-                String[] parts = line.split(":", 2);
+            for (int i = 1; i < lines.length; i++) {
+                String[] parts = lines[i].split(":", 2);
                 if (parts.length != 2 || !isToken(parts[0])) throw malformed("expected a field name and a colon");
                 String name = parts[0].toLowerCase(Locale.ROOT);
                 fields.computeIfAbsent(name, n -> new ArrayList<>(1)).add(parts[1].strip());
             }
             // 4. §3.2.1: origin-form; §3.2.2: "a server MUST accept the absolute-form"
             String target = words[1].startsWith("/") ? words[1] : words[1].replaceFirst("^(?i:http)://[^/?#]+/?", "/");
-            if (!target.startsWith("/") || !target.chars().allMatch(c -> c > ' ' && c < 0x7F && c != '#'))
+            if (!target.startsWith("/") || !all(target, c -> c > ' ' && c < 0x7F && c != '#'))
                 throw malformed("expected a path");
             String[] parts = target.split("\\?", 2);
             String query = parts.length == 1 ? "" : parts[1];
             Request request = new Request(words[0], percentDecode(parts[0]), query, http11, fields);
             // 5. §3.2: one Host. A Nano node sends an IPv6 address without brackets, which is let pass.
             String host = request.field("host");
-            if (http11 && host == null || host != null && !HOST.matcher(host).matches())
+            if (http11 && host == null || host != null && !all(host, c -> isAlphanumeric(c)
+                    || "_.:%~!$&'()*+,;=[]-".indexOf(c) >= 0))
                 throw malformed("expected a Host field, with a host and a port");
             return request;
         }
 
-        private static boolean isToken(String word) { return TOKEN.matcher(word).matches(); }
+        /** RFC 9110 §5.6.2. */
+        private static boolean isToken(String word) {
+            return !word.isEmpty() && all(word, c -> isAlphanumeric(c) || "!#$%&'*+-.^_`|~".indexOf(c) >= 0);
+        }
+
+        private static boolean isAlphanumeric(int c) { return c < 0x7F && Character.isLetterOrDigit(c); }
+
+        private static boolean all(String text, IntPredicate isAllowed) {
+            for (int i = 0; i < text.length(); i++)
+                if (!isAllowed.test(text.charAt(i))) return false;
+            return true;
+        }
 
         /** RFC 3986 §2.1. What it stands for has to be UTF-8. */
         static String percentDecode(String text) throws Refusal {
@@ -785,30 +797,26 @@ public final class NanoStreamWs {
             long deadline = deadline(idle);
             try {
                 if (start == end && !fill(deadline)) return null;
-            } catch (SocketTimeoutException e) {
+            } catch (Refusal e) {
                 return null;
             }
             deadline = Math.min(deadline, deadline(Limits.HEAD_TIMEOUT));
-            try {
-                for (int at = 0; ; at++) { // from start
-                    if (at == 2 && buffer[start] == '\r' && buffer[start + 1] == '\n') {
-                        start += 2; // RFC 9112 §2.2: "SHOULD ignore at least one empty line (CRLF) received prior"
-                        at = 0;
-                    }
-                    if (at >= Limits.MAX_HEAD)
-                        throw new Refusal(Rejection.HEAD_TOO_LARGE, "more than " + Limits.MAX_HEAD + " bytes");
-                    if (start + at == end && !fill(deadline)) throw new EOFException();
-                    byte b = buffer[start + at];
-                    if (b >= 0 && b < ' ' && "\r\n\t".indexOf(b) < 0)
-                        throw Http.malformed("control character in the head; is it TLS?"); // now, not at the deadline
-                    if (b == '\n' && at >= 3 && Arrays.equals(buffer, start + at - 3, start + at + 1, END, 0, 4)) {
-                        String head = new String(buffer, start, at - 3, ISO_8859_1);
-                        start += at + 1;
-                        return Http.parse(head);
-                    }
+            for (int at = 0; ; at++) { // from start
+                if (at == 2 && buffer[start] == '\r' && buffer[start + 1] == '\n') {
+                    start += 2; // RFC 9112 §2.2: "SHOULD ignore at least one empty line (CRLF) received prior"
+                    at = 0;
                 }
-            } catch (SocketTimeoutException e) {
-                throw new Refusal(Rejection.TOO_SLOW, "no whole head within " + Limits.HEAD_TIMEOUT + " ms");
+                if (at >= Limits.MAX_HEAD)
+                    throw new Refusal(Rejection.HEAD_TOO_LARGE, "more than " + Limits.MAX_HEAD + " bytes");
+                if (start + at == end && !fill(deadline)) throw new EOFException();
+                byte b = buffer[start + at];
+                if (b >= 0 && b < ' ' && b != '\r' && b != '\n' && b != '\t')
+                    throw Http.malformed("control character in the head; is it TLS?"); // now, not at the deadline
+                if (b == '\n' && at >= 3 && Arrays.equals(buffer, start + at - 3, start + at + 1, END, 0, 4)) {
+                    String head = new String(buffer, start, at - 3, ISO_8859_1);
+                    start += at + 1;
+                    return Http.parse(head);
+                }
             }
         }
 
@@ -816,16 +824,12 @@ public final class NanoStreamWs {
         byte[] body(int length) throws IOException, Refusal {
             long deadline = deadline(Limits.BODY_TIMEOUT);
             ByteArrayOutputStream body = new ByteArrayOutputStream(); // grows with what arrives, not what is announced
-            try {
-                for (int n; body.size() < length; start += n) {
-                    if (start == end && !fill(deadline)) throw new EOFException();
-                    n = Math.min(end - start, length - body.size());
-                    body.write(buffer, start, n);
-                }
-                return body.toByteArray();
-            } catch (SocketTimeoutException e) {
-                throw new Refusal(Rejection.TOO_SLOW, "no whole body within " + Limits.BODY_TIMEOUT + " ms");
+            for (int n; body.size() < length; start += n) {
+                if (start == end && !fill(deadline)) throw new EOFException();
+                n = Math.min(end - start, length - body.size());
+                body.write(buffer, start, n);
             }
+            return body.toByteArray();
         }
 
         /** What the peer sent behind the last request. */
@@ -834,20 +838,24 @@ public final class NanoStreamWs {
         private static long deadline(int millis) { return System.nanoTime() + millis * 1_000_000L; }
 
         /** Reads more, and moves what is buffered to the front. False at the end of the stream. */
-        private boolean fill(long deadline) throws IOException {
+        private boolean fill(long deadline) throws IOException, Refusal {
             if (end == buffer.length && buffer.length < Limits.MAX_HEAD) // it was filled: more comes than expected
                 buffer = Arrays.copyOf(buffer, 2 * buffer.length);
             System.arraycopy(buffer, start, buffer, 0, end - start);
             end -= start;
             start = 0;
             out.flush();
-            long left = deadline - System.nanoTime();
-            if (left <= 0) // also for who always has a byte more
-                throw new SocketTimeoutException();
-            socket.setSoTimeout((int) (left / 1_000_000) + 1);
-            int n = socket.getInputStream().read(buffer, end, buffer.length - end);
-            end += Math.max(0, n);
-            return n >= 0;
+            try {
+                long left = deadline - System.nanoTime();
+                if (left <= 0) // also for who always has a byte more
+                    throw new SocketTimeoutException();
+                socket.setSoTimeout((int) (left / 1_000_000) + 1);
+                int n = socket.getInputStream().read(buffer, end, buffer.length - end);
+                end += Math.max(0, n);
+                return n >= 0;
+            } catch (SocketTimeoutException e) {
+                throw new Refusal(Rejection.TOO_SLOW, "");
+            }
         }
     }
 
@@ -904,6 +912,8 @@ public final class NanoStreamWs {
     /** base64url without padding (RFC 4648 §5, RFC 7515 §2): bytes have one spelling, and no other is taken. */
     static final class Base64Url {
         private static final String ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        private static final byte[] VALUES = new byte[128]; // by character; -1 where it stands for nothing
+        static { for (int c = 0; c < VALUES.length; c++) VALUES[c] = (byte) ALPHABET.indexOf(c); }
         static String encode(byte[] bytes) {
             StringBuilder text = new StringBuilder();
             int bits = 0, count = 0; // what is not yet written, and how many bits of it
@@ -922,9 +932,9 @@ public final class NanoStreamWs {
             byte[] bytes = new byte[text.length() * 6 / 8];
             int bits = 0, count = 0, at = 0;
             for (int i = 0; i < text.length(); i++) {
-                int value = ALPHABET.indexOf(text.charAt(i));
-                if (value < 0) return null;
-                bits = bits << 6 | value;
+                char c = text.charAt(i);
+                if (c >= VALUES.length || VALUES[c] < 0) return null;
+                bits = bits << 6 | VALUES[c];
                 if ((count += 6) >= 8)
                     bytes[at++] = (byte) (bits >> (count -= 8));
             }
@@ -1031,10 +1041,7 @@ public final class NanoStreamWs {
         private final ConcurrentHashMap<ByteBuffer, Double> expiries = new ConcurrentHashMap<>();
         private final InstantSource clock;
         private final double leeway; // seconds
-        UsedTokens(InstantSource clock, Duration leeway) {
-            this.clock = clock;
-            this.leeway = leeway.toMillis() / 1e3;
-        }
+        UsedTokens(InstantSource clock, Duration leeway) { this.clock = clock; this.leeway = leeway.toMillis() / 1e3; }
 
         /** Takes a token for the caller, who is the only one ever to get it: one atomic operation decides. */
         void claim(Claims claims) throws Refusal {
@@ -1050,9 +1057,7 @@ public final class NanoStreamWs {
 
         int size() { return expiries.size(); }
 
-        private boolean hasExpired(double expires) {
-            return Jwt.seconds(clock.instant()) >= expires + leeway;
-        }
+        private boolean hasExpired(double expires) { return Jwt.seconds(clock.instant()) >= expires + leeway; }
     }
 
     // ---- 10. Opening handshake (RFC 6455 §4.2, RFC 7692 §7.1) ---------------------------------------------------
@@ -1103,7 +1108,7 @@ public final class NanoStreamWs {
          * cannot be had is declined (RFC 7692 §7.1), and only what is no list of extensions fails (RFC 6455 §9.1). */
         static String negotiate(String offers) throws Refusal {
             String taken = "";
-            for (String offer : offers.split(",")) {
+            for (String offer : offers.isEmpty() ? new String[0] : offers.split(",")) {
                 Set<String> names = new HashSet<>();
                 boolean acceptable = true;
                 for (String part : offer.isBlank() ? new String[0] : offer.split(";", -1)) {
@@ -1226,9 +1231,7 @@ public final class NanoStreamWs {
     }
 
     /** Who gets the data of messages, piece by piece; the last piece may be empty. */
-    interface Sink {
-        void data(Opcode type, byte[] bytes, int offset, int length, boolean last) throws IOException;
-    }
+    interface Sink { void data(Opcode type, byte[] bytes, int offset, int length, boolean last) throws IOException; }
 
     /** What a reader takes: bytes of its buffer and of a message, fragments of one; whether floods are stopped. */
     record Bounds(int buffer, int message, int fragments, boolean paced) {
@@ -1240,7 +1243,7 @@ public final class NanoStreamWs {
      * and inflated. Used by one thread. */
     static final class FrameReader {
         private final InputStream in;
-        private final byte[] buffer;
+        private byte[] buffer;
         private final boolean deflate; // permessage-deflate was agreed on
         private final Bounds bounds;
         private final Sink sink;
@@ -1257,7 +1260,7 @@ public final class NanoStreamWs {
         /** @param rest what was read beyond the request's head */
         FrameReader(InputStream in, byte[] rest, boolean deflate, Bounds bounds, Sink sink) {
             this.in = in;
-            this.buffer = Arrays.copyOf(rest, Math.max(rest.length, bounds.buffer));
+            this.buffer = Arrays.copyOf(rest, Math.max(rest.length, Limits.MAX_FRAME_HEADER)); // it may stay idle
             this.end = rest.length;
             this.deflate = deflate;
             this.bounds = bounds;
@@ -1267,7 +1270,8 @@ public final class NanoStreamWs {
         /** Reads up to the end of the next control frame: §5.2, Base Framing Protocol, bit by bit. */
         ControlFrame next() throws IOException, ProtocolException {
             while (true) {
-                int b0 = (int) take(1), b1 = (int) take(1);
+                need(2);
+                int b0 = buffer[start++], b1 = buffer[start++];
                 // 1. FIN and opcode
                 boolean fin = (b0 & 0b1000_0000) != 0;
                 Opcode opcode = Opcode.of(b0 & 0b0000_1111);
@@ -1290,6 +1294,8 @@ public final class NanoStreamWs {
                 // 6. masking key. 7. payload
                 int maskingKey = (int) take(4);
                 pace();
+                if (payload > buffer.length - Limits.MAX_FRAME_HEADER && buffer.length < bounds.buffer)
+                    buffer = Arrays.copyOf(buffer, bounds.buffer);
                 if (!opcode.isControl()) {
                     read((int) payload, maskingKey, fin);
                     continue;
@@ -1468,30 +1474,8 @@ public final class NanoStreamWs {
         /** Whether a cursor at this offset has passed the close frame. */
         boolean isClosedAt(long offset) { return offset >= closedAt; }
 
-        /** A cursor behind the last frame. */
-        Cursor cursor() { return new Cursor(tail); }
-    }
-
-    /** A place in the log, between two frames. Moved by who holds the listener's write lock. */
-    static final class Cursor {
-        private Segment segment;
-        private int position;
-
-        private Cursor(Segment segment) { this.segment = segment; this.position = segment.limit; }
-
-        long offset() { return segment.base + position; }
-
-        /** Writes what is there up to the end of the segment, by one write, and moves behind it. */
-        void writeTo(OutputStream out) throws IOException {
-            Segment next = segment.next; // read before the limit, which is final if there is a next
-            if (position == segment.limit && next != null) {
-                segment = next;
-                position = 0;
-            }
-            int limit = segment.limit;
-            out.write(segment.bytes, position, limit - position);
-            position = limit;
-        }
+        /** The segment that was appended to last: a cursor begins in it. */
+        Segment tail() { return tail; }
     }
 
     // ---- 13. Listener (RFC 6455 §5.5, §7) -----------------------------------------------------------------------
@@ -1506,9 +1490,10 @@ public final class NanoStreamWs {
         private final OutputStream out;
         private final FrameReader reader;
         private final StreamLog log;
-        private final Cursor cursor;            // under writeLock
         private final ReentrantLock writeLock = new ReentrantLock();
-        private volatile long offset;           // the cursor's, for who has no lock; or ENDED
+        // The cursor, which rests between two frames; moved under writeLock:
+        private Segment segment;
+        private volatile long offset;           // in the log; or ENDED, which anybody may set
         private volatile String dropped;        // why the server ended it, or null
         volatile boolean straggling;            // its lane passes it over: see Lane
 
@@ -1519,8 +1504,8 @@ public final class NanoStreamWs {
             this.out = socket.getOutputStream();
             this.reader = new FrameReader(socket.getInputStream(), rest, deflate, bounds, this);
             this.log = log;
-            this.cursor = log.cursor();
-            this.offset = cursor.offset();
+            this.segment = log.tail();
+            this.offset = segment.base + segment.limit;
         }
 
         /** Bytes of the log that it has not been sent; 0 or less when there are none. */
@@ -1532,10 +1517,7 @@ public final class NanoStreamWs {
             while (lag() > 0) {
                 if (!writeLock.tryLock()) return false;
                 try {
-                    if (lag() > 0) {
-                        cursor.writeTo(out);
-                        offset = log.isClosedAt(cursor.offset()) ? ENDED : cursor.offset();
-                    }
+                    writeSegment();
                 } catch (IOException e) {
                     reset(null);
                 } finally {
@@ -1543,6 +1525,18 @@ public final class NanoStreamWs {
                 }
             }
             return true;
+        }
+
+        /** Writes what the log has up to the end of a segment, by one write, and moves the cursor behind it. */
+        private void writeSegment() throws IOException {
+            long from = offset;
+            if (log.end() <= from) return; // somebody else was faster, or it has ended
+            Segment next = segment.next; // read before the limit, which is final if there is a next
+            if (next != null && from == next.base)
+                segment = next;
+            int position = (int) (from - segment.base), limit = segment.limit;
+            out.write(segment.bytes, position, limit - position);
+            offset = log.isClosedAt(segment.base + limit) ? ENDED : segment.base + limit;
         }
 
         /** A listener has nothing to say: what it sends was checked and counted, and is dropped. */
@@ -1736,7 +1730,7 @@ public final class NanoStreamWs {
         boolean publish(byte[] message) {
             if (!send(Opcode.TEXT, message)) return false;
             while (lag() > Limits.WINDOW)
-                LockSupport.parkNanos(Limits.WINDOW_PAUSE * 1_000L);
+                LockSupport.parkNanos(Limits.WINDOW_PAUSE * 1_000_000L);
             return true;
         }
 
@@ -1771,31 +1765,33 @@ public final class NanoStreamWs {
 
         /** Takes a listener in, whose cursor may be behind already. */
         void add(Listener listener) {
-            Lane lane = Collections.min(lanes, Comparator.comparingInt(l -> l.listeners.size()));
+            Lane lane = laneOf(listener);
+            boolean first = lane.listeners.isEmpty();
             lane.listeners.add(listener);
-            LockSupport.unpark(lane.walker.thread); // for swept, which a lane without listeners does not keep up
-            listener.catchUp(); // the walker may be in a sweep, with a wake-up consumed by the write it is in
+            if (first)
+                LockSupport.unpark(lane.walker.thread); // for swept, which a lane without listeners does not keep up
+            listener.catchUp(); // what came before the walker could see it
         }
 
         void remove(Listener listener) {
-            lanes.forEach(lane -> lane.listeners.remove(listener));
+            laneOf(listener).listeners.remove(listener);
             watched.remove(listener);
             logFor(listener.log == compressed, -1);
         }
 
-        int size() { return lanes.stream().mapToInt(lane -> lane.listeners.size()).sum(); }
+        /** Any lane is as good, as long as it is the same one at the end. */
+        private Lane laneOf(Listener listener) { return lanes.get(System.identityHashCode(listener) % Limits.LANES); }
 
-        List<Listener> listeners() {
-            return lanes.stream().flatMap(lane -> lane.listeners.stream()).toList();
-        }
+        List<Listener> listeners() { return lanes.stream().flatMap(lane -> lane.listeners.stream()).toList(); }
 
         /** Drops who is silent for two intervals, and asks the others for a sign of life (§5.5.2). */
         void heartbeat(Duration interval) {
             long now = System.nanoTime();
-            for (Listener listener : listeners())
+            List<Listener> listeners = listeners();
+            for (Listener listener : listeners)
                 if (now - listener.reader.lastRead > 2 * interval.toNanos())
                     listener.reset("nothing was heard from it for two intervals (--ping)");
-            if (size() > 0)
+            if (!listeners.isEmpty())
                 send(Opcode.PING, new byte[0]);
         }
 
@@ -1989,8 +1985,7 @@ public final class NanoStreamWs {
             // isEqual, not equals: a path may serve as a secret
             if (!path.equals("/") && !MessageDigest.isEqual(path.getBytes(UTF_8), request.path().getBytes(UTF_8)))
                 throw new Refusal(Rejection.NOT_FOUND, "");
-            if (!request.method().equals("POST"))
-                throw new Refusal(Rejection.FEED_METHOD, Log.quote(request.method()));
+            if (!request.method().equals("POST")) throw new Refusal(Rejection.FEED_METHOD, Log.quote(request.method()));
             if (request.fields().containsKey("transfer-encoding")) throw new Refusal(Rejection.TRANSFER_ENCODING, "");
             String length = request.field("content-length"), expect = request.field("expect");
             if (length == null) throw new Refusal(Rejection.LENGTH_REQUIRED, "");
@@ -2080,9 +2075,7 @@ public final class NanoStreamWs {
     /** The server. */
     static final class Server implements AutoCloseable {
         /** What is done with a connection, on a virtual thread of its own. */
-        private interface Handler {
-            void serve(Socket socket) throws IOException;
-        }
+        private interface Handler { void serve(Socket socket) throws IOException; }
 
         private final Settings settings;
         private final InstantSource clock;
@@ -2160,8 +2153,8 @@ public final class NanoStreamWs {
         /** The port of the feed with this number on the command line. */
         int feedPort(int number) { return feedSockets.get(number).getLocalPort(); }
 
-        /** Listeners that are admitted now. */
-        int listeners() { return broadcaster.size(); }
+        /** Listeners that are there now, or about to be admitted. */
+        int listeners() { return places.get(); }
 
         /** Where a browser on this machine opens the page. */
         String page() {
@@ -2198,7 +2191,8 @@ public final class NanoStreamWs {
         /** Accepts connections until the socket is closed, and gives each a virtual thread. */
         private void accept(ServerSocket server, Queue<Socket> open, Handler handler) {
             Thread.ofVirtual().name("accept").start(() -> {
-                long failed = 0; // System.nanoTime of the last failure, or 0 once that is over
+                boolean failing = false;
+                int accepted = 0;
                 while (!server.isClosed()) {
                     try {
                         Socket socket = server.accept();
@@ -2208,16 +2202,14 @@ public final class NanoStreamWs {
                                 Http.closeQuietly(oldest);
                             }
                         Thread.ofVirtual().start(() -> serve(socket, open, handler));
-                        Thread.yield(); // while connections wait, accept does not park
-                        if (failed != 0 && System.nanoTime() - failed > 1_000_000_000L) {
-                            failed = 0;
-                            events.event("accept", "works again on port " + server.getLocalPort());
-                        }
+                        if (++accepted % Limits.PACE == 0)
+                            Thread.yield(); // while connections wait, accept does not park
+                        failing = false;
                     } catch (IOException e) {
-                        if (failed == 0 && !server.isClosed())
+                        if (!failing && !server.isClosed())
                             events.event("accept", "fails on port " + server.getLocalPort() + " and is tried again: "
                                 + e.getMessage() + ". Too many open files? Raise the limit: ulimit -n, LimitNOFILE=");
-                        failed = System.nanoTime();
+                        failing = true;
                         LockSupport.parkNanos(Limits.ACCEPT_PAUSE * 1_000_000L);
                     }
                 }
@@ -2283,9 +2275,9 @@ public final class NanoStreamWs {
                 socket.setSoTimeout(0);
                 broadcaster.add(listener);
                 admitted = true;
-                events.event("admitted", peer + ", now " + broadcaster.size());
+                events.event("admitted", peer + ", now " + places);
                 // A fresh thread: the stack of this one would stay with every idle connection.
-                Thread.ofVirtual().start(() -> read(listener));
+                Thread.ofVirtual().start(reader(listener));
             } finally {
                 if (!admitted) {
                     broadcaster.logFor(deflate, -1);
@@ -2295,19 +2287,21 @@ public final class NanoStreamWs {
         }
 
         /** Reads a listener until it goes. */
-        private void read(Listener listener) {
-            String how = null;
-            try {
-                how = listener.read();
-            } catch (RuntimeException | Error e) { // ends this connection and no other
-                fault(e);
-                listener.reset("a fault of the server");
-            }
-            String dropped = listener.dropped;
-            broadcaster.remove(listener);
-            events.event(dropped == null ? "left" : "dropped", Http.remote(listener.socket)
-                + (dropped == null ? " " + how : ": " + dropped) + ", now " + broadcaster.size());
-            places.decrementAndGet(); // last: the end of the process waits for it
+        private Runnable reader(Listener listener) {
+            return () -> {
+                String how = null;
+                try {
+                    how = listener.read();
+                } catch (RuntimeException | Error e) { // ends this connection and no other
+                    fault(e);
+                    listener.reset("a fault of the server");
+                }
+                String dropped = listener.dropped;
+                broadcaster.remove(listener);
+                events.event(dropped == null ? "left" : "dropped", Http.remote(listener.socket)
+                    + (dropped == null ? " " + how : ": " + dropped) + ", now " + (places.get() - 1));
+                places.decrementAndGet(); // last: the end of the process waits for it
+            };
         }
 
         private void readStandardInput() {
@@ -2337,7 +2331,7 @@ public final class NanoStreamWs {
 
         private void drain() {
             long deadline = System.nanoTime() + settings.drain.toNanos();
-            events.event("stop", "draining " + broadcaster.size() + " listeners, at most " + settings.drain.toMillis()
+            events.event("stop", "draining " + places + " listeners, at most " + settings.drain.toMillis()
                 + " ms (--drain)");
             draining = true;
             feedSockets.stream().filter(Objects::nonNull).forEach(Http::closeQuietly);

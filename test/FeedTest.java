@@ -376,13 +376,13 @@ class FeedTest extends SharedServer {
         static Lines of(InputStream input) throws Exception {
             ByteArrayOutputStream log = new ByteArrayOutputStream(), frames = new ByteArrayOutputStream();
             NanoStreamWs.Broadcaster broadcaster = new NanoStreamWs.Broadcaster(MOST, Duration.ofSeconds(1));
-            NanoStreamWs.Cursor cursor = broadcaster.log.cursor();
+            NanoStreamWs.Segment first = broadcaster.log.tail();
             try (var events = new NanoStreamWs.Log(new PrintStream(log, true, UTF_8), InstantSource.system())) {
                 NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
                 new NanoStreamWs.Feed(broadcaster, InstantSource.system(), events, rate).readLines(input);
             }
-            while (cursor.offset() < broadcaster.log.end())
-                cursor.writeTo(frames);
+            for (NanoStreamWs.Segment segment = first; segment != null; segment = segment.next)
+                frames.write(segment.bytes, 0, segment.limit);
             DataInputStream in = new DataInputStream(new ByteArrayInputStream(frames.toByteArray()));
             List<String> messages = new ArrayList<>();
             while (in.available() > 0)
