@@ -5,7 +5,7 @@ ifeq ($(JDK),)
 endif
 JAVA   := $(JDK)/bin/java
 JAVAC  := $(JDK)/bin/javac --release 21 -encoding UTF-8 -Xlint:all -Werror
-JVM    ?= -XX:+UseSerialGC -Xmn16m
+JVM    ?= -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmn6m
 ARGS   ?= --secret my_secret
 URL    ?= ws://127.0.0.1:8080/
 PORT   ?= 9001
@@ -16,10 +16,16 @@ FEED   ?= http://127.0.0.1:3000/
 JUNIT  := .build/junit-platform-console-standalone-1.13.4.jar
 SHA256 := 3fdfc37e29744a9a67dd5365e81467e26fbde0b7aa204e6f8bbe79eeaa7ae892
 
-.PHONY: run demo listen test fuzz soak echo bench bench-stuck bench-attack clean
+.PHONY: run build demo listen test fuzz soak echo bench bench-stuck bench-attack clean
 
-run: # the server, with the secret of the README's examples; with one of your own: make run ARGS=--secret
-	@exec $(JAVA) $(JVM) NanoStreamWs.java $(ARGS)
+run: build # the server, with the secret of the README's examples; with one of your own: make run ARGS=--secret
+	@exec $(JAVA) $(JVM) -cp .build/server NanoStreamWs $(ARGS)
+
+build: .build/server/NanoStreamWs.class # for a start in a fifth of a second: java -cp .build/server NanoStreamWs
+
+.build/server/NanoStreamWs.class: NanoStreamWs.java
+	@rm -rf .build/server && mkdir -p .build/server
+	@$(JAVAC) -d .build/server NanoStreamWs.java
 
 demo: # the server on this machine alone, open to all, and blocks such as a Nano node posts
 	@$(JAVA) NanoStreamWs.java --host 127.0.0.1 $(PORTS) & server=$$!; \

@@ -944,8 +944,8 @@ public final class NanoStreamWs {
         }
     }
 
-    /** What a verified token says. @param mac its signature, which is how it is known; expires Unix time in seconds */
-    record Claims(ByteBuffer mac, double expires) { }
+    /** What a verified token says. @param mac its signature, a character for each byte; expires Unix time in seconds */
+    record Claims(String mac, double expires) { }
 
     /** Verifies and signs tokens. */
     static final class Jwt {
@@ -980,7 +980,7 @@ public final class NanoStreamWs {
                 throw invalid("not valid yet");
             // §4.1.3: who is not in a token's audience must reject it, and this server has no name that could be in it
             if (payload.containsKey("aud")) throw invalid("it is for an audience (aud)");
-            return new Claims(ByteBuffer.wrap(mac), expires);
+            return new Claims(new String(mac, ISO_8859_1), expires);
         }
 
         /** A new token, valid for the time given, and unlike every other by its jti. */
@@ -1038,7 +1038,7 @@ public final class NanoStreamWs {
 
     /** The tokens that were used and have not expired yet, with their expiry. */
     static final class UsedTokens {
-        private final ConcurrentHashMap<ByteBuffer, Double> expiries = new ConcurrentHashMap<>();
+        private final ConcurrentHashMap<String, Double> expiries = new ConcurrentHashMap<>();
         private final InstantSource clock;
         private final double leeway; // seconds
         UsedTokens(InstantSource clock, Duration leeway) { this.clock = clock; this.leeway = leeway.toMillis() / 1e3; }

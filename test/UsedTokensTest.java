@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.nio.ByteBuffer;
@@ -21,7 +22,7 @@ class UsedTokensTest {
 
     /** A token known by the number, which expires so many seconds after the start. */
     private static NanoStreamWs.Claims token(int number, double expires) {
-        return new NanoStreamWs.Claims(ByteBuffer.wrap(ByteBuffer.allocate(32).putInt(28, number).array()),
+        return new NanoStreamWs.Claims(new String(ByteBuffer.allocate(32).putInt(28, number).array(), ISO_8859_1),
             START.getEpochSecond() + expires);
     }
 
