@@ -362,7 +362,7 @@ public final class NanoStreamWs {
                 case "feed" -> feeds.add(feed(value));
                 case "ping" -> ping = seconds(name, value);
                 case "max-listeners" -> maxListeners = (int) number(name, value, 1, Integer.MAX_VALUE);
-                case "max-lag" -> maxLag = number(name, value, Limits.MAX_MESSAGE, Long.MAX_VALUE);
+                case "max-lag" -> maxLag = number(name, value, 2 * Limits.MAX_MESSAGE, Long.MAX_VALUE);
                 case "write-timeout" -> writeTimeout = seconds(name, value);
                 case "drain" -> drain = seconds(name, value);
                 case "no-deflate" -> deflate = false;
@@ -1294,8 +1294,6 @@ public final class NanoStreamWs {
                 // 6. masking key. 7. payload
                 int maskingKey = (int) take(4);
                 pace();
-                if (payload > buffer.length - Limits.MAX_FRAME_HEADER && buffer.length < bounds.buffer)
-                    buffer = Arrays.copyOf(buffer, bounds.buffer);
                 if (!opcode.isControl()) {
                     read((int) payload, maskingKey, fin);
                     continue;
@@ -1400,6 +1398,8 @@ public final class NanoStreamWs {
 
         /** Reads until so many bytes, at most those of a control frame, are buffered. */
         private void need(int bytes) throws IOException, ProtocolException {
+            if (buffer.length < bytes)
+                buffer = Arrays.copyOf(buffer, bounds.buffer);
             if (buffer.length - start < bytes) {
                 System.arraycopy(buffer, start, buffer, 0, end -= start);
                 start = 0;
@@ -1408,6 +1408,8 @@ public final class NanoStreamWs {
                 int n = in.read(buffer, end, Math.min(bounds.buffer, buffer.length - end)); // a rest may be longer
                 if (n < 0) throw new EOFException();
                 end += n;
+                if (end == buffer.length && end < bounds.buffer) // it was filled: more comes
+                    buffer = Arrays.copyOf(buffer, bounds.buffer);
                 lastRead = System.nanoTime();
                 pace();
             }
@@ -1446,7 +1448,7 @@ public final class NanoStreamWs {
 
     /** The log. Offsets are absolute: bytes since it began. */
     static final class StreamLog {
-        private volatile Segment tail = new Segment(0, Limits.SEGMENT);
+        volatile Segment tail = new Segment(0, Limits.SEGMENT); // where frames are appended, and cursors begin
         private volatile long closedAt = Long.MAX_VALUE; // the offset behind the close frame
 
         /** Appends a frame, the close frame last of all. Called by one thread at a time. */
@@ -1473,9 +1475,6 @@ public final class NanoStreamWs {
 
         /** Whether a cursor at this offset has passed the close frame. */
         boolean isClosedAt(long offset) { return offset >= closedAt; }
-
-        /** The segment that was appended to last: a cursor begins in it. */
-        Segment tail() { return tail; }
     }
 
     // ---- 13. Listener (RFC 6455 §5.5, §7) -----------------------------------------------------------------------
@@ -1504,7 +1503,7 @@ public final class NanoStreamWs {
             this.out = socket.getOutputStream();
             this.reader = new FrameReader(socket.getInputStream(), rest, deflate, bounds, this);
             this.log = log;
-            this.segment = log.tail();
+            this.segment = log.tail;
             this.offset = segment.base + segment.limit;
         }
 
@@ -1729,7 +1728,7 @@ public final class NanoStreamWs {
          * that cannot outrun the server. @return false, with nothing broadcast, if the stream has been closed */
         boolean publish(byte[] message) {
             if (!send(Opcode.TEXT, message)) return false;
-            while (lag() > Limits.WINDOW)
+            for (long end = log.end(); lag(end) > Limits.WINDOW; ) // what others publish meanwhile is their affair
                 LockSupport.parkNanos(Limits.WINDOW_PAUSE * 1_000_000L);
             return true;
         }
@@ -1766,11 +1765,12 @@ public final class NanoStreamWs {
         /** Takes a listener in, whose cursor may be behind already. */
         void add(Listener listener) {
             Lane lane = laneOf(listener);
-            boolean first = lane.listeners.isEmpty();
             lane.listeners.add(listener);
-            if (first)
-                LockSupport.unpark(lane.walker.thread); // for swept, which a lane without listeners does not keep up
-            listener.catchUp(); // what came before the walker could see it
+            if (lane.swept < log.end()) // which a lane without listeners does not keep up, and publishers wait for
+                LockSupport.unpark(lane.walker.thread);
+            if (listener.lag() > 0) // since before the walker could see it
+                watch(listener);
+            listener.catchUp();
         }
 
         void remove(Listener listener) {
@@ -1778,6 +1778,8 @@ public final class NanoStreamWs {
             watched.remove(listener);
             logFor(listener.log == compressed, -1);
         }
+
+        int size() { return lanes.stream().mapToInt(lane -> lane.listeners.size()).sum(); }
 
         /** Any lane is as good, as long as it is the same one at the end. */
         private Lane laneOf(Listener listener) { return lanes.get(System.identityHashCode(listener) % Limits.LANES); }
@@ -1787,11 +1789,10 @@ public final class NanoStreamWs {
         /** Drops who is silent for two intervals, and asks the others for a sign of life (§5.5.2). */
         void heartbeat(Duration interval) {
             long now = System.nanoTime();
-            List<Listener> listeners = listeners();
-            for (Listener listener : listeners)
+            for (Listener listener : listeners())
                 if (now - listener.reader.lastRead > 2 * interval.toNanos())
                     listener.reset("nothing was heard from it for two intervals (--ping)");
-            if (!listeners.isEmpty())
+            if (size() > 0)
                 send(Opcode.PING, new byte[0]);
         }
 
@@ -1818,9 +1819,9 @@ public final class NanoStreamWs {
                 watched.put(listener, new Watch(listener.offset, System.nanoTime()));
         }
 
-        /** Bytes that the slowest lane is behind. */
-        private long lag() {
-            long end = log.end(), slowest = end;
+        /** Bytes that the slowest lane is behind an offset. */
+        private long lag(long end) {
+            long slowest = end;
             for (Lane lane : lanes)
                 if (!lane.listeners.isEmpty())
                     slowest = Math.min(slowest, lane.swept);
@@ -1929,10 +1930,9 @@ public final class NanoStreamWs {
         }
 
         private byte[] translate(byte[] message) throws Refusal {
-            String text;
             Json json = null;
             try {
-                text = Http.utf8(message); // RFC 6455 §5.6: the payload of a text frame is UTF-8
+                String text = Http.utf8(message); // RFC 6455 §5.6: the payload of a text frame is UTF-8
                 if (text.stripLeading().startsWith("{"))
                     json = Json.parse(text);
             } catch (CharacterCodingException e) {
@@ -2153,8 +2153,8 @@ public final class NanoStreamWs {
         /** The port of the feed with this number on the command line. */
         int feedPort(int number) { return feedSockets.get(number).getLocalPort(); }
 
-        /** Listeners that are there now, or about to be admitted. */
-        int listeners() { return places.get(); }
+        /** Listeners that are admitted now. */
+        int listeners() { return broadcaster.size(); }
 
         /** Where a browser on this machine opens the page. */
         String page() {
@@ -2191,8 +2191,7 @@ public final class NanoStreamWs {
         /** Accepts connections until the socket is closed, and gives each a virtual thread. */
         private void accept(ServerSocket server, Queue<Socket> open, Handler handler) {
             Thread.ofVirtual().name("accept").start(() -> {
-                boolean failing = false;
-                int accepted = 0;
+                long accepted = 1; // since it failed last
                 while (!server.isClosed()) {
                     try {
                         Socket socket = server.accept();
@@ -2204,12 +2203,11 @@ public final class NanoStreamWs {
                         Thread.ofVirtual().start(() -> serve(socket, open, handler));
                         if (++accepted % Limits.PACE == 0)
                             Thread.yield(); // while connections wait, accept does not park
-                        failing = false;
                     } catch (IOException e) {
-                        if (!failing && !server.isClosed())
+                        if (accepted > 0 && !server.isClosed())
                             events.event("accept", "fails on port " + server.getLocalPort() + " and is tried again: "
                                 + e.getMessage() + ". Too many open files? Raise the limit: ulimit -n, LimitNOFILE=");
-                        failing = true;
+                        accepted = 0;
                         LockSupport.parkNanos(Limits.ACCEPT_PAUSE * 1_000_000L);
                     }
                 }
@@ -2275,7 +2273,7 @@ public final class NanoStreamWs {
                 socket.setSoTimeout(0);
                 broadcaster.add(listener);
                 admitted = true;
-                events.event("admitted", peer + ", now " + places);
+                events.event("admitted", peer + ", now " + broadcaster.size());
                 // A fresh thread: the stack of this one would stay with every idle connection.
                 Thread.ofVirtual().start(reader(listener));
             } finally {
@@ -2299,7 +2297,7 @@ public final class NanoStreamWs {
                 String dropped = listener.dropped;
                 broadcaster.remove(listener);
                 events.event(dropped == null ? "left" : "dropped", Http.remote(listener.socket)
-                    + (dropped == null ? " " + how : ": " + dropped) + ", now " + (places.get() - 1));
+                    + (dropped == null ? " " + how : ": " + dropped) + ", now " + broadcaster.size());
                 places.decrementAndGet(); // last: the end of the process waits for it
             };
         }
@@ -2331,7 +2329,7 @@ public final class NanoStreamWs {
 
         private void drain() {
             long deadline = System.nanoTime() + settings.drain.toNanos();
-            events.event("stop", "draining " + places + " listeners, at most " + settings.drain.toMillis()
+            events.event("stop", "draining " + broadcaster.size() + " listeners, at most " + settings.drain.toMillis()
                 + " ms (--drain)");
             draining = true;
             feedSockets.stream().filter(Objects::nonNull).forEach(Http::closeQuietly);

@@ -376,7 +376,7 @@ class FeedTest extends SharedServer {
         static Lines of(InputStream input) throws Exception {
             ByteArrayOutputStream log = new ByteArrayOutputStream(), frames = new ByteArrayOutputStream();
             NanoStreamWs.Broadcaster broadcaster = new NanoStreamWs.Broadcaster(MOST, Duration.ofSeconds(1));
-            NanoStreamWs.Segment first = broadcaster.log.tail();
+            NanoStreamWs.Segment first = broadcaster.log.tail;
             try (var events = new NanoStreamWs.Log(new PrintStream(log, true, UTF_8), InstantSource.system())) {
                 NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
                 new NanoStreamWs.Feed(broadcaster, InstantSource.system(), events, rate).readLines(input);

@@ -100,7 +100,7 @@ class SettingsTest {
         ping,          0.001,                    PT0.001S
         max-listeners, 1,                        1
         max-listeners, 2147483647,               2147483647
-        max-lag,       1048576,                  1048576
+        max-lag,       2097152,                  2097152
         max-lag,       999999999999,             999999999999
         write-timeout, 2.5,                      PT2.5S
         drain,         0,                        PT0S
@@ -251,7 +251,7 @@ class SettingsTest {
         max-listeners, -1
         max-listeners, 2147483648
         max-lag,       0
-        max-lag,       1048575
+        max-lag,       2097151
         max-lag,       99999999999999999999
         write-timeout, soon
         drain,         NaN

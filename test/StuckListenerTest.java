@@ -45,7 +45,7 @@ class StuckListenerTest {
 
     @Test
     void whoIsTooFarBehindIsEvictedAndTheLogSaysWhy() throws Exception {
-        try (TestServer server = new TestServer("--max-lag=1048576", "--write-timeout=1000");
+        try (TestServer server = new TestServer("--max-lag=2097152", "--write-timeout=1000");
              RawClient stuck = stuck(server); RawClient good = RawClient.admitted(server.port(), "/")) {
             server.awaitListeners(2);
             int posted = 0;
