@@ -99,8 +99,8 @@ public final class NanoStreamWs {
         static final int MAX_PACES = 200;               // such waits without a calm second between; then it is a flood
         static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; beyond it nobody is admitted
         static final int SEGMENT = 64 * 1024;           // bytes of a segment of the log, and of a write; or one frame
-        static final int WINDOW = 256 * 1024;           // bytes that the lanes may be behind when a POST is answered:
-        static final int WINDOW_PAUSE = 1;              // more adds delay, less costs speed; ms until the next look
+        static final int WINDOW = 256 * 1024;           // bytes of lag at which POSTs are answered: delay for speed
+        static final int WINDOW_PAUSE = 1;              // ms until the lanes are looked at again otherwise
         static final int LANES = 16;                    // threads that write; a blocked write holds up its lane
         static final int LOOK = 20;                     // ms between two looks at the lanes; one blocked costs two
         static final int MAX_RELIEF = 1024;             // threads that one look gives to a lane, at most
@@ -285,7 +285,8 @@ public final class NanoStreamWs {
 
               --host HOST, --port N    where listeners connect; port 0 takes a free one    (0.0.0.0, 8080)
               --secret [S]             admit only bearers of a token signed with S; may be repeated, any will do.
-                                       Bare: from NANO_STREAM_SECRET, else a new one       (all are admitted)
+                                       Bare: from the environment (NANO_STREAM_SECRET), else a new one is made and
+                                       printed                                             (all are admitted)
               --secret-file FILE       the same, from the file's first line
               --token [SECONDS]        print a token for the secret, valid that long (10), and exit
               --leeway SECONDS         clock skew allowed for a token's exp and nbf        (0)
@@ -1535,6 +1536,7 @@ public final class NanoStreamWs {
                 segment = next;
             int position = (int) (from - segment.base), limit = segment.limit;
             out.write(segment.bytes, position, limit - position);
+            // This can undo a reset's ENDED; the next write then finds the socket closed, and resets once more.
             offset = log.isClosedAt(segment.base + limit) ? ENDED : segment.base + limit;
         }
 
