@@ -2286,7 +2286,7 @@ public final class NanoStreamWs {
             }
         }
 
-        /** Reads a listener until it goes. */
+        /** Reads a listener until it goes. Returned, not done: a method more would be a frame on each idle stack. */
         private Runnable reader(Listener listener) {
             return () -> {
                 String how = null;

@@ -8,6 +8,8 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.net.InetSocketAddress;
 import java.net.Socket;
+import java.util.Arrays;
+import java.util.zip.Deflater;
 
 /** A client made of bytes: it knows HTTP and RFC 6455 by itself, and shares no code with the server. */
 final class RawClient implements AutoCloseable {
@@ -144,6 +146,18 @@ final class RawClient implements AutoCloseable {
 
     static byte[] frame(int firstByte, String payload) {
         return frame(firstByte, payload.getBytes(UTF_8));
+    }
+
+    /** A message compressed by itself, without its tail (RFC 7692 §7.2.1). */
+    static byte[] deflated(byte[] message, int level) {
+        Deflater deflater = new Deflater(level, true);
+        deflater.setInput(message);
+        byte[] buffer = new byte[message.length + message.length / 100 + 64];
+        int length = deflater.deflate(buffer, 0, buffer.length, Deflater.SYNC_FLUSH);
+        deflater.end();
+        if (!Arrays.equals(buffer, length - 4, length, new byte[] {0, 0, -1, -1}, 0, 4))
+            throw new AssertionError("no tail of 00 00 ff ff");
+        return Arrays.copyOf(buffer, length - 4);
     }
 
     /** The payload of a close frame. */

@@ -5,7 +5,6 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.time.Duration;
 import java.util.Random;
-import java.util.zip.Deflater;
 import java.util.zip.Inflater;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
@@ -34,12 +33,7 @@ class Rfc7692DeflateTest {
     }
 
     private static byte[] deflated(byte[] message) {
-        Deflater deflater = new Deflater(9, true);
-        deflater.setInput(message);
-        byte[] buffer = new byte[message.length + 64];
-        int length = deflater.deflate(buffer, 0, buffer.length, Deflater.SYNC_FLUSH);
-        deflater.end();
-        return java.util.Arrays.copyOf(buffer, length - 4);
+        return RawClient.deflated(message, 9);
     }
 
     @ParameterizedTest

@@ -384,14 +384,8 @@ final class Soak {
         }
     }
 
-    /** A message, compressed as RFC 7692 §7.2.1 has it. */
     private static byte[] deflated(String message) {
-        Deflater deflater = new Deflater(Deflater.DEFAULT_COMPRESSION, true);
-        deflater.setInput(message.getBytes(UTF_8));
-        byte[] output = new byte[1024];
-        int length = deflater.deflate(output, 0, output.length, Deflater.SYNC_FLUSH);
-        deflater.end();
-        return Arrays.copyOf(output, length - 4);
+        return RawClient.deflated(message.getBytes(UTF_8), Deflater.DEFAULT_COMPRESSION);
     }
 
     /** Reads, and answers no ping. */
