@@ -1,5 +1,5 @@
 # NanoStreamWs needs a JDK of 21 or newer, and the tests Maven, which fetches JUnit.
-JDK    := $(shell test/jdk.sh)
+JDK    := $(shell test/tools/jdk.sh)
 ifeq ($(JDK),)
   $(error No JDK of 21 or newer: set JAVA_HOME, or install one, with apt install default-jdk-headless for example)
 endif
@@ -30,17 +30,17 @@ build: .build/server/NanoStreamWs.class # for a start in a fifth of a second: ja
 demo: # the server on this machine alone, open to all, and blocks such as a Nano node posts
 	@$(JAVA) NanoStreamWs.java --host 127.0.0.1 $(PORTS) & server=$$!; \
 	  trap 'kill $$server $$feed 2>/dev/null; wait $$server; exit 0' INT TERM; \
-	  $(JAVA) test/DemoFeed.java $(FEED) & feed=$$!; wait $$feed; kill $$server 2>/dev/null; wait $$server
+	  $(JAVA) test/tools/DemoFeed.java $(FEED) & feed=$$!; wait $$feed; kill $$server 2>/dev/null; wait $$server
 
 listen: # prints what a listener gets
-	@exec $(JAVA) test/Listen.java $(URL)
+	@exec $(JAVA) test/tools/Listen.java $(URL)
 
 test: .build/tests
-	@test/run.sh $(JAVA) $(JUNIT)
+	@test/tools/run.sh $(JAVA) $(JUNIT)
 
 fuzz: .build/tests # new inputs for so many seconds; with SEED=n, beginning with the one that is made from n
 	@JUNIT_JVM="-Dfuzz.seconds=$(SECONDS) $(SEED:%=-Dfuzz.seed=%)" \
-	  test/run.sh $(JAVA) $(JUNIT) --include-classname=FuzzTest
+	  test/tools/run.sh $(JAVA) $(JUNIT) --include-classname=FuzzTest
 	@grep '^fuzz: ' .build/report.txt
 
 soak: .build/tests # full load for so many minutes, and then whether anything is left of it; SEED=n as it was printed
@@ -58,9 +58,9 @@ bench-stuck: .build/tests # what listeners that stop reading cost the others
 bench-attack: .build/tests # what attacks cost the others
 	@$(JAVA) -cp .build/classes AttackBench
 
-.build/tests: NanoStreamWs.java $(wildcard test/*.java) $(JUNIT)
+.build/tests: NanoStreamWs.java $(wildcard test/*.java test/*/*.java) $(JUNIT)
 	@rm -rf .build/classes && mkdir -p .build/classes
-	$(JAVAC) -d .build/classes -cp $(JUNIT) NanoStreamWs.java test/*.java
+	$(JAVAC) -d .build/classes -cp $(JUNIT) NanoStreamWs.java test/*.java test/*/*.java
 	@touch $@
 
 $(JUNIT):

@@ -18,7 +18,7 @@ import java.util.Random;
  * received, balances add up, and each block names the one before it on its account's chain. Signatures, work and the
  * checksums of accounts are random characters.
  *
- * <p>java test/DemoFeed.java [URL [BLOCKS]]; http://127.0.0.1:3000/ and no end by default.
+ * <p>java test/tools/DemoFeed.java [URL [BLOCKS]]; http://127.0.0.1:3000/ and no end by default.
  */
 final class DemoFeed {
     private static final BigInteger NANO = BigInteger.TEN.pow(30); // raw
