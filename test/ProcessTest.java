@@ -1,18 +1,12 @@
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.CopyOnWriteArrayList;
-import java.util.concurrent.Executors;
-import java.util.concurrent.TimeUnit;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -21,72 +15,10 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 @DisplayName("The process: command line, exit status, signals, descriptors")
 class ProcessTest {
-    private static final String JAVA = Path.of(System.getProperty("java.home"), "bin", "java").toString();
     private static final String[] FREE = {"--host=127.0.0.1", "--port=0", "--feed=http://127.0.0.1:0/"};
 
-    /** A server in a process of its own. */
-    private static final class Server implements AutoCloseable {
-        final Process process;
-        final List<String> errors = new CopyOnWriteArrayList<>(); // lines of standard error
-        volatile boolean ended; // standard error
-
-        Server(List<String> command) throws IOException {
-            ProcessBuilder builder = new ProcessBuilder(command);
-            builder.environment().remove("NANO_STREAM_SECRET");
-            process = builder.start();
-            Executors.newVirtualThreadPerTaskExecutor().submit(() -> {
-                try (BufferedReader lines = process.errorReader(UTF_8)) {
-                    lines.lines().forEach(errors::add);
-                }
-                return ended = true;
-            });
-        }
-
-        static Server of(String... args) throws IOException {
-            List<String> command = new ArrayList<>(List.of(JAVA, "-cp", ".build/classes", "NanoStreamWs"));
-            command.addAll(List.of(args));
-            return new Server(command);
-        }
-
-        /** Waits for a line that the pattern is found in, and returns its first group. */
-        String await(String pattern) {
-            Pattern compiled = Pattern.compile(pattern);
-            TestServer.await("a line with " + pattern + " in " + errors, () -> ended || find(compiled) != null);
-            String found = find(compiled);
-            assertNotNull(found, () -> "ended without a line with " + pattern + ": " + errors);
-            return found;
-        }
-
-        private String find(Pattern pattern) {
-            for (String line : errors) {
-                Matcher matcher = pattern.matcher(line);
-                if (matcher.find())
-                    return matcher.groupCount() == 0 ? line : matcher.group(1);
-            }
-            return null;
-        }
-
-        int port() {
-            return Integer.parseInt(await("listeners connect to ws://\\S+:(\\d+)/"));
-        }
-
-        int feedPort() {
-            return Integer.parseInt(await("feed takes POSTs to http://\\S+:(\\d+)/"));
-        }
-
-        int exit() throws InterruptedException {
-            assertTrue(process.waitFor(20, TimeUnit.SECONDS), "still running");
-            return process.exitValue();
-        }
-
-        String output() throws IOException {
-            return new String(process.getInputStream().readAllBytes(), UTF_8);
-        }
-
-        @Override
-        public void close() {
-            process.destroyForcibly().onExit().join();
-        }
+    private static ServerProcess started(List<String> command) throws IOException {
+        return new ServerProcess(new ProcessBuilder(command), line -> { });
     }
 
     private static void post(RawClient publisher, String message) throws IOException {
@@ -97,8 +29,8 @@ class ProcessTest {
     @Test
     void startsFromTheSourceFileAlone(@TempDir Path folder) throws Exception {
         Path file = Files.copy(Path.of("NanoStreamWs.java"), folder.resolve("NanoStreamWs.java"));
-        List<String> command = List.of(JAVA, file.toString(), "--secret", "my_secret", FREE[0], FREE[1], FREE[2]);
-        try (Server server = new Server(command)) {
+        List<String> command = List.of(ServerProcess.JAVA, file.toString(), "--secret", "my_secret", FREE[0], FREE[1], FREE[2]);
+        try (ServerProcess server = started(command)) {
             try (RawClient client = RawClient.admitted(server.port(), "/?t=" + TestServer.DOCUMENTED_TOKEN);
                  RawClient publisher = new RawClient(server.feedPort())) {
                 post(publisher, "hello");
@@ -110,7 +42,7 @@ class ProcessTest {
     @ParameterizedTest
     @ValueSource(strings = {"TERM", "INT"})
     void aSignalEndsItWhenEverythingIsDelivered(String signal) throws Exception {
-        try (Server server = Server.of(FREE); RawClient publisher = new RawClient(server.feedPort())) {
+        try (ServerProcess server = ServerProcess.of(FREE); RawClient publisher = new RawClient(server.feedPort())) {
             List<RawClient> clients = new ArrayList<>();
             for (int i = 0; i < 20; i++)
                 clients.add(RawClient.admitted(server.port(), "/"));
@@ -134,13 +66,13 @@ class ProcessTest {
 
     @Test
     void aStuckListenerDelaysTheEndByTheDrainTimeOnly() throws Exception {
-        try (Server server = Server.of(FREE[0], FREE[1], FREE[2], "--drain=0.5");
+        try (ServerProcess server = ServerProcess.of(FREE[0], FREE[1], FREE[2], "--drain=0.5");
              RawClient publisher = new RawClient(server.feedPort());
              RawClient stuck = new RawClient(server.port(), 4096)) {
             stuck.upgrade("/");
             for (int i = 0; i < 6; i++)
                 post(publisher, "x".repeat(1_000_000));
-            server.process.toHandle().destroy(); // SIGTERM; Process.destroy would close its standard error too
+            server.terminate();
             assertEquals(0, server.exit());
             server.await("dropped 127.0.0.1:\\d+: it was still there when --drain was over");
             server.await("stop done; 1 listener");
@@ -149,7 +81,7 @@ class ProcessTest {
 
     @Test
     void bareSecretPrintsWhatOneNeedsToConnect() throws Exception {
-        try (Server server = Server.of(FREE[0], FREE[1], FREE[2], "--secret")) {
+        try (ServerProcess server = ServerProcess.of(FREE[0], FREE[1], FREE[2], "--secret")) {
             String secret = server.await("^secret (\\S+)$"), token = server.await("^token +(\\S+)$");
             String page = server.await("^page +(\\S+)$");
             assertTrue(secret.length() >= 43, secret); // 32 bytes
@@ -160,17 +92,17 @@ class ProcessTest {
                     assertEquals(401, RawClient.status(again.upgrade("/?t=" + admitting)));
                 }
             }
-            try (Server tool = Server.of("--token", "60", "--secret", secret)) {
+            try (ServerProcess tool = ServerProcess.of("--token", "60", "--secret", secret)) {
                 RawClient.admitted(server.port(), "/?t=" + tool.output().strip()).close();
             }
-            long times = server.errors.stream().filter(line -> line.contains(secret)).count();
+            long times = server.lines().stream().filter(line -> line.contains(secret)).count();
             assertEquals(1, times, "the secret is printed once");
         }
     }
 
     @Test
     void standardInputIsAFeedAndItsEndEndsTheServer() throws Exception {
-        try (Server server = Server.of(FREE[0], FREE[1], "--feed", "-");
+        try (ServerProcess server = ServerProcess.of(FREE[0], FREE[1], "--feed", "-");
              RawClient client = RawClient.admitted(server.port(), "/")) {
             try (var input = server.process.outputWriter(UTF_8)) {
                 input.write("one\n\ntwo ü\r\nthree");
@@ -188,46 +120,45 @@ class ProcessTest {
     @ValueSource(strings = {"--prot=1", "--port=x", "--port=65536", "--ping", "--feed=ftp://x/", "--origin=http://x/y",
         "--token", "--secret=", "8080", "--max-lag=1"})
     void aWrongCommandLineIsOneLineAndStatusTwo(String argument) throws Exception {
-        try (Server server = Server.of(argument)) {
+        try (ServerProcess server = ServerProcess.of(argument)) {
             assertEquals(2, server.exit());
             assertEquals("", server.output());
-            TestServer.await("a line", () -> !server.errors.isEmpty());
-            assertEquals(1, server.errors.size(), server.errors.toString());
-            assertTrue(server.errors.getFirst().startsWith("NanoStreamWs: "), server.errors.toString());
+            assertEquals(1, server.lines().size(), server.lines().toString());
+            assertTrue(server.lines().getFirst().startsWith("NanoStreamWs: "), server.lines().toString());
         }
     }
 
     @Test
     void aFailureIsOneLineAndStatusOne() throws Exception {
         try (ServerSocket taken = new ServerSocket(0);
-             Server server = Server.of("--feed=http://127.0.0.1:0/", "--port=" + taken.getLocalPort());
-             Server file = Server.of("--secret-file=/no/such/file");
-             Server host = Server.of("--host=no.such.host.invalid")) {
+             ServerProcess server = ServerProcess.of("--feed=http://127.0.0.1:0/", "--port=" + taken.getLocalPort());
+             ServerProcess file = ServerProcess.of("--secret-file=/no/such/file");
+             ServerProcess host = ServerProcess.of("--host=no.such.host.invalid")) {
             assertEquals(1, server.exit());
             server.await("^NanoStreamWs: cannot listen on 0.0.0.0:\\d+: Address already in use");
             assertEquals(1, file.exit());
             file.await("^NanoStreamWs: cannot read /no/such/file: no such file$");
             assertEquals(1, host.exit());
             host.await("^NanoStreamWs: cannot listen on no.such.host.invalid:8080: no such host$");
-            for (Server each : List.of(server, file, host))
-                assertFalse(each.errors.stream().anyMatch(line -> line.startsWith("\tat ")), each.errors.toString());
+            for (ServerProcess each : List.of(server, file, host))
+                assertFalse(each.lines().stream().anyMatch(line -> line.startsWith("\tat ")), each.lines().toString());
         }
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"--help", "--version"})
     void whatWasAskedForGoesToStandardOutput(String argument) throws Exception {
-        try (Server server = Server.of(argument)) {
+        try (ServerProcess server = ServerProcess.of(argument)) {
             assertTrue(server.output().startsWith("NanoStreamWs " + NanoStreamWs.VERSION));
             assertEquals(0, server.exit());
-            assertEquals(List.of(), server.errors);
+            assertEquals(List.of(), server.lines());
         }
     }
 
     @Test
     void withoutDescriptorsItServesOnSaysSoOnceAndAcceptsAgainLater() throws Exception {
-        String command = "ulimit -n 120; exec " + JAVA + " -cp .build/classes NanoStreamWs " + String.join(" ", FREE);
-        try (Server server = new Server(List.of("bash", "-c", command));
+        String command = "ulimit -n 120; exec " + String.join(" ", ServerProcess.command("", FREE));
+        try (ServerProcess server = started(List.of("bash", "-c", command));
              RawClient publisher = new RawClient(server.feedPort());
              RawClient early = RawClient.admitted(server.port(), "/")) {
             post(publisher, "before"); // so that the connection is accepted
@@ -253,7 +184,7 @@ class ProcessTest {
                     return false;
                 }
             });
-            assertEquals(1, server.errors.stream().filter(line -> line.contains("accept fails")).count());
+            assertEquals(1, server.lines().stream().filter(line -> line.contains("accept fails")).count());
         }
     }
 }

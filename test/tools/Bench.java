@@ -1,18 +1,28 @@
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 
-import java.io.*;
+import java.io.EOFException;
+import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.math.BigDecimal;
-import java.net.*;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.StandardSocketOptions;
 import java.nio.ByteBuffer;
-import java.nio.channels.*;
-import java.nio.file.*;
-import java.time.*;
-import java.util.*;
-import java.util.concurrent.TimeUnit;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
+import java.nio.channels.SocketChannel;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Random;
+import java.util.Set;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.LongSupplier;
-import java.util.zip.*;
+import java.util.zip.DataFormatException;
+import java.util.zip.Inflater;
 
 /**
  * Measures a broadcast on this machine: starts the server in a process of its own, connects listeners to it, posts
@@ -27,6 +37,7 @@ final class Bench {
     private static final int NUMBER = 7, STAMP = 13;    // digits: of a message, and ns since EPOCH; that is 10,000 s
     private static final int MIN_JSON = 100;            // bytes of a message that looks like a Nano block
     private static final long PATIENCE = 10_000_000_000L; // ns without any progress
+    private static final Set<String> USUAL = Set.of("start", "warning", "admitted", "left", "stop"); // lines of a log
     private static final long EPOCH = System.nanoTime();
 
     private static volatile boolean over; // what ends now was meant to
@@ -38,7 +49,7 @@ final class Bench {
 
     private final byte[][] requests = new byte[TEXTS][]; // whole POSTs, but for the digits of number and stamp
     private int bodyAt, stampAt;                         // where the body begins, and in it the digits
-    private Server server;
+    private ServerProcess server;
 
     public static void main(String[] args) throws Exception {
         Locale.setDefault(Locale.ROOT);
@@ -51,7 +62,7 @@ final class Bench {
         }
         try {
             System.exit(bench.run() ? 0 : 1);
-        } catch (IOException e) {
+        } catch (IOException | AssertionError e) {
             fail(e.getMessage());
         }
     }
@@ -101,8 +112,9 @@ final class Bench {
         stampAt = text(random).indexOf("0");
 
         long begin = System.nanoTime();
-        server = new Server(jvm);
-        try (RawClient first = new RawClient(server.port)) {
+        server = ServerProcess.watched(jvm, Bench::tell, "--secret=" + TestServer.SECRET);
+        Runtime.getRuntime().addShutdownHook(new Thread(this::end));
+        try (RawClient first = new RawClient(server.port())) {
             first.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
             first.answer();
         }
@@ -110,7 +122,7 @@ final class Bench {
         Thread.sleep(1_000);
 
         Readers readers = new Readers();
-        long rss = server.memory("VmRSS"), cpu = cpu(server.process.toHandle());
+        long rss = memory("VmRSS"), cpu = cpu(server.process.toHandle());
         begin = System.nanoTime();
         Thread.ofPlatform().daemon().start(readers);
         if (!await(() -> readers.admitted, listeners))
@@ -118,7 +130,7 @@ final class Bench {
         double handshakes = listeners * 1e9 / (readers.lastAdmitted - begin);
         double handshakeCpu = (double) (cpu(server.process.toHandle()) - cpu) / listeners;
         Thread.sleep(1_000);
-        long idle = server.memory("VmRSS");
+        long idle = memory("VmRSS");
 
         Publisher publisher = new Publisher();
         long warm = (long) listeners * warmup, all = warm + (long) listeners * messages;
@@ -155,7 +167,7 @@ final class Bench {
         row("server's start", "%.0f ms until a request was answered", startMillis);
         row("server's memory", rss < 0 ? "not known on this system" : "%.1f MiB, with idle listeners %.1f, which is "
             + "%,.0f bytes each; at most %.1f", rss / 1048576.0, idle / 1048576.0, (double) (idle - rss) / listeners,
-            server.memory("VmHWM") / 1048576.0);
+            memory("VmHWM") / 1048576.0);
         latency.print();
         System.out.println("""
 
@@ -211,76 +223,27 @@ final class Bench {
         return text.append('}').toString();
     }
 
-    /** The server's process. It ends with this one, by Ctrl-C too. */
-    private static final class Server {
-        private static final Set<String> USUAL = Set.of("start", "warning", "admitted", "left", "stop");
-        private final Process process;
-        private int port, feedPort;
+    /** Tells a line of the server's log on if it is of no usual kind. */
+    private static void tell(String line) {
+        String[] words = line.split(" ", 3);
+        if (!over && (words.length < 3 || !USUAL.contains(words[1])))
+            System.err.println("server: " + line);
+    }
 
-        /** Returns when the server has said where it listens. */
-        Server(String jvm) throws IOException {
-            List<String> command = new ArrayList<>();
-            command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-            command.addAll(jvm.isEmpty() ? List.of() : List.of(jvm.split("\\s+")));
-            command.addAll(List.of("-cp", System.getProperty("java.class.path"), "NanoStreamWs", "--host", "127.0.0.1",
-                "--port", "0", "--feed", "http://127.0.0.1:0/", "--secret", TestServer.SECRET));
-            process = new ProcessBuilder(command).redirectErrorStream(true).start();
-            Runtime.getRuntime().addShutdownHook(new Thread(this::end));
-            BufferedReader log = process.inputReader();
-            while (feedPort == 0)
-                if (!take(log.readLine()))
-                    throw new IOException("the server did not start");
-            Thread.ofPlatform().daemon().start(() -> { // to the end: the server must not wait for who reads its log
-                try {
-                    while (take(log.readLine())) { }
-                } catch (IOException e) {
-                    // that was the end
-                }
-            });
-        }
+    /** The server ends with this program, by Ctrl-C too. */
+    private void end() {
+        over = true;
+        server.end();
+    }
 
-        /** Takes a line of the log, and tells it on if it is of no usual kind; false at the end. */
-        private boolean take(String line) {
-            if (line == null)
-                return false;
-            String[] words = line.split(" ", 3);
-            if (line.contains(" listeners connect to "))
-                port = URI.create(line.substring(line.indexOf("ws:"))).getPort();
-            else if (line.contains(" feed takes POSTs to "))
-                feedPort = URI.create(line.substring(line.indexOf("http:"))).getPort();
-            else if (!over && (words.length < 3 || !USUAL.contains(words[1])))
-                System.err.println("server: " + line);
-            return true;
-        }
-
-        private void end() {
-            over = true;
-            process.destroy();
-            try {
-                if (process.waitFor(10, TimeUnit.SECONDS))
-                    return;
-            } catch (InterruptedException e) {
-                // then at once
-            }
-            process.destroyForcibly();
-        }
-
-        /** A line of /proc/PID/status, VmRSS say, in bytes; -1 on a system without. */
-        long memory(String name) {
-            try {
-                for (String line : Files.readAllLines(Path.of("/proc/" + process.pid() + "/status")))
-                    if (line.startsWith(name + ':'))
-                        return 1024 * Long.parseLong(line.replaceAll("[^0-9]", ""));
-            } catch (IOException e) {
-                // another system
-            }
-            return -1;
-        }
+    /** A line of /proc/PID/status, VmRSS say, in bytes; negative on a system without. */
+    private long memory(String name) {
+        return 1024 * server.status(name);
     }
 
     /** The source: one connection, on which POSTs may follow each other without waiting for the answers. */
     private final class Publisher {
-        private final RawClient feed = new RawClient(server.feedPort);
+        private final RawClient feed = new RawClient(server.feedPort());
         private int sent, answered;
         long begin, end, late; // ns: the first POST, the last answer, how far a POST was behind schedule at most
 
@@ -394,7 +357,7 @@ final class Bench {
         }
 
         private void open() throws IOException {
-            Listener listener = new Listener(opened, server.port);
+            Listener listener = new Listener(opened, server.port());
             listener.channel.register(selector, SelectionKey.OP_READ, listener);
             listener.write(handshakes[opened++]);
         }

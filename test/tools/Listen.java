@@ -7,7 +7,7 @@ import java.util.concurrent.CompletionException;
 import java.util.concurrent.CompletionStage;
 import java.util.concurrent.CountDownLatch;
 
-/** Prints what a listener gets, a message a line: java test/tools/Listen.java [URL], ws://127.0.0.1:8080/ by default. */
+/** Prints what a listener gets, a message a line. Usage: java test/tools/Listen.java [ws://127.0.0.1:8080/] */
 final class Listen implements WebSocket.Listener {
     private final StringBuilder message = new StringBuilder();
     private final CountDownLatch closed = new CountDownLatch(1);

@@ -1,14 +1,24 @@
 import static java.nio.charset.StandardCharsets.UTF_8;
 
-import java.io.*;
+import java.io.IOException;
 import java.net.SocketTimeoutException;
 import java.time.Duration;
-import java.util.*;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.SplittableRandom;
+import java.util.UUID;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.*;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.LongAdder;
 import java.util.function.BooleanSupplier;
-import java.util.stream.*;
-import java.util.zip.*;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import java.util.zip.CRC32;
+import java.util.zip.Deflater;
 
 /**
  * A server in a process of its own, under full load for minutes: a feed without pause, listeners that stay and check
@@ -121,7 +131,8 @@ final class Soak {
         void run() throws Exception;
     }
 
-    final SoakServer server;
+    private final SoakWatch watch;
+    final ServerProcess server;
     private final long seed;
     private final RawClient publisher;
     private final byte[] text = new byte[1 << 20];          // messages are pieces of it
@@ -140,19 +151,20 @@ final class Soak {
             options.put(args[i], args[i + 1]);
         long seed = Long.parseLong(options.getOrDefault("--seed", "" + System.nanoTime() % 1_000_000));
         System.out.println("soak: MINUTES=" + options.get("--minutes") + " SEED=" + seed);
-        SoakServer server = new SoakServer(options.get("--jvm"), "--ping=" + PING, "--write-timeout=3");
-        Runtime.getRuntime().addShutdownHook(new Thread(server.process::destroyForcibly));
-        attempt("the soak", () -> new Soak(server, seed).run(60 * Double.parseDouble(options.get("--minutes"))));
+        SoakWatch watch = new SoakWatch(options.get("--jvm"), "--ping=" + PING, "--write-timeout=3");
+        Runtime.getRuntime().addShutdownHook(new Thread(watch.server::end));
+        attempt("the soak", () -> new Soak(watch, seed).run(60 * Double.parseDouble(options.get("--minutes"))));
         Map<Boolean, Long> count = Stream.of(Check.values())
             .collect(Collectors.partitioningBy(Check::report, Collectors.summingLong(c -> c.skipped ? 0 : 1)));
         System.out.println(count.get(true) + " passed, " + count.get(false) + " failed");
         System.exit(count.get(false) == 0 ? 0 : 1);
     }
 
-    private Soak(SoakServer server, long seed) throws Exception {
-        this.server = server;
+    private Soak(SoakWatch watch, long seed) throws Exception {
+        this.watch = watch;
+        this.server = watch.server;
         this.seed = seed;
-        this.publisher = new RawClient(server.feedPort.get(PATIENCE, TimeUnit.MILLISECONDS));
+        this.publisher = new RawClient(server.feedPort());
         SplittableRandom random = new SplittableRandom(seed);
         StringBuilder characters = new StringBuilder();
         while (characters.length() < text.length) // of one to four bytes, and no { that would begin a block
@@ -163,18 +175,18 @@ final class Soak {
 
     private void run(double seconds) throws Exception {
         load(WARM_UP, false); // so that what the first ones bring into memory is there: classes, pools, tables
-        SoakServer.Snapshot before = settled(null);
+        SoakWatch.Snapshot before = settled(null);
         Check.LISTENERS.that(before.listeners() == 0, before.listeners() + " after the warm-up");
         long descriptors = server.descriptors(), threads = server.status("Threads"), rss = server.status("VmRSS");
         load(seconds, true);
 
-        await(() -> server.admitted() == joined.sum() && server.gone() == joined.sum());
-        Check.LOG.that(server.admitted() == joined.sum() && server.gone() == joined.sum(),
-            joined + " were admitted; the log has " + server.admitted() + ", and " + server.gone() + " as gone");
+        await(() -> watch.admitted() == joined.sum() && watch.gone() == joined.sum());
+        Check.LOG.that(watch.admitted() == joined.sum() && watch.gone() == joined.sum(),
+            joined + " were admitted; the log has " + watch.admitted() + ", and " + watch.gone() + " as gone");
         await(() -> server.descriptors() <= descriptors); // before a collection, which closes those that are lost
         Check.DESCRIPTORS.skipped = Check.THREADS.skipped = descriptors < 0;
         Check.DESCRIPTORS.that(server.descriptors() <= descriptors, server.descriptors() + ", were " + descriptors);
-        SoakServer.Snapshot after = settled(before);
+        SoakWatch.Snapshot after = settled(before);
         Check.LISTENERS.that(after.listeners() == 0, "" + after.listeners());
         Check.TOKENS.that(after.tokens() <= before.tokens(), after.tokens() + ", were " + before.tokens());
         Check.VIRTUAL_THREADS.that(after.virtualThreads() <= before.virtualThreads(),
@@ -188,7 +200,7 @@ final class Soak {
 
         // A large message stays in memory as the last segment of a log, and of the other one if that is written too.
         post(1_000_000, new SplittableRandom(seed));
-        long grown = server.snapshot().heap() - after.heap();
+        long grown = watch.snapshot().heap() - after.heap();
         Check.COMPRESSION.that(grown < 1_100_000, "a message of 1,000,000 bytes takes " + grown);
         farewell();
     }
@@ -201,7 +213,7 @@ final class Soak {
         SplittableRandom random = new SplittableRandom(seed);
         for (int i = 0; i < 20; i++)
             post(random.nextInt(1, 20_000), random);
-        server.process.toHandle().destroy(); // SIGTERM; Process.destroy would close its standard error too
+        server.terminate();
         for (SoakListener listener : late) {
             while (listener.frame() != 0x8) { }
             Check.FAREWELL.that(listener.code == 1001 && listener.next.contains(begun),
@@ -212,7 +224,8 @@ final class Soak {
         }
         boolean ended = server.process.waitFor(PATIENCE, TimeUnit.MILLISECONDS);
         Check.STATUS.that(ended && server.process.exitValue() == 0, ended ? "it is another" : "it did not exit");
-        server.reader.join();
+        if (ended)
+            server.exit(); // then every line of the log is counted
         Check.FAULTS.passed.increment();
     }
 
@@ -278,7 +291,7 @@ final class Soak {
         try {
             task.run();
         } catch (Failed e) { // its check knows
-        } catch (Exception e) {
+        } catch (Exception | AssertionError e) {
             Check.KEPT.fail(who + ": " + e);
         }
     }
@@ -320,7 +333,7 @@ final class Soak {
 
     private String token() {
         lastToken = System.nanoTime();
-        return token(SoakServer.SECRET);
+        return token(SoakWatch.SECRET);
     }
 
     private static String token(String secret) {
@@ -428,7 +441,7 @@ final class Soak {
     private void refused(int how) throws IOException {
         String token = how == 0 ? token() : token("a secret that the server does not have");
         try (SoakListener listener = how == 0 ? new SoakListener(this, token, false, 0) : null;
-             RawClient client = new RawClient(server.port.join())) {
+             RawClient client = new RawClient(server.port())) {
             int status = RawClient.status(client.upgrade(how == 2 ? "/" : "/?t=" + token,
                 "Sec-WebSocket-Extensions: permessage-deflate")); // which the refusal has to undo
             Check.REFUSED.must(status == 401, "" + status);
@@ -440,7 +453,7 @@ final class Soak {
     /** Sends a part of a handshake, and nothing more. */
     private void half(long end, SplittableRandom random, boolean first) throws IOException {
         boolean waits = first || random.nextBoolean();
-        try (RawClient client = new RawClient(server.port.join())) {
+        try (RawClient client = new RawClient(server.port())) {
             String head = RawClient.handshake("/?t=" + token());
             client.send(head.substring(0, random.nextInt(1, head.length() - 2)));
             client.socket.setSoTimeout(100);
@@ -465,7 +478,7 @@ final class Soak {
     }
 
     /** Waits until nobody is left in memory and, if there is one to compare with, it is as small as that. */
-    private SoakServer.Snapshot settled(SoakServer.Snapshot before) throws Exception {
+    private SoakWatch.Snapshot settled(SoakWatch.Snapshot before) throws Exception {
         SplittableRandom random = new SplittableRandom(seed);
         for (int i = 0; i < 100; i++) // to nobody: a log that somebody were still in would keep them all
             post(MAX_MESSAGE, random);
@@ -473,7 +486,7 @@ final class Soak {
         while (System.nanoTime() < swept)
             Thread.sleep(20);
         for (long began = System.nanoTime(); ; Thread.sleep(500)) {
-            SoakServer.Snapshot now = server.snapshot();
+            SoakWatch.Snapshot now = watch.snapshot();
             boolean small = before == null || now.tokens() <= before.tokens()
                 && now.virtualThreads() <= before.virtualThreads() && now.heap() <= before.heap() + HEAP_SLACK;
             if (small && now.listeners() == 0 || millisSince(began) > 5_000)

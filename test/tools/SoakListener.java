@@ -26,7 +26,7 @@ final class SoakListener implements AutoCloseable {
     SoakListener(Soak soak, String token, boolean deflate, int receiveBuffer) throws IOException {
         this.soak = soak;
         this.deflate = deflate;
-        client = new RawClient(soak.server.port.join(), receiveBuffer);
+        client = new RawClient(soak.server.port(), receiveBuffer);
         client.socket.setSoTimeout(Soak.PATIENCE);
         long from = soak.answered;
         String head = client.upgrade("/?t=" + token,
