@@ -51,12 +51,6 @@ class FeedTest extends SharedServer {
         return new RawClient(server.feedPort());
     }
 
-    private static void assertOk(RawClient feed) throws Exception {
-        String answer = feed.answer();
-        assertEquals("HTTP/1.1 200 OK", answer.lines().findFirst().orElseThrow());
-        assertEquals("ok", answer.substring(answer.indexOf("\r\n\r\n") + 4));
-    }
-
     /** A refusal that says no more than the status, with which the connection ends; the listeners get nothing. */
     private static String assertRefused(int status, byte[] request) throws Exception {
         try (RawClient listener = RawClient.admitted(server.port(), "/"); RawClient feed = feed()) {

@@ -29,7 +29,8 @@ class ProcessTest {
     @Test
     void startsFromTheSourceFileAlone(@TempDir Path folder) throws Exception {
         Path file = Files.copy(Path.of("NanoStreamWs.java"), folder.resolve("NanoStreamWs.java"));
-        List<String> command = List.of(ServerProcess.JAVA, file.toString(), "--secret", "my_secret", FREE[0], FREE[1], FREE[2]);
+        List<String> command = new ArrayList<>(List.of(ServerProcess.JAVA, file.toString(), "--secret", "my_secret"));
+        command.addAll(List.of(FREE));
         try (ServerProcess server = started(command)) {
             try (RawClient client = RawClient.admitted(server.port(), "/?t=" + TestServer.DOCUMENTED_TOKEN);
                  RawClient publisher = new RawClient(server.feedPort())) {
@@ -48,7 +49,8 @@ class ProcessTest {
                 clients.add(RawClient.admitted(server.port(), "/"));
             for (int i = 0; i < 500; i++)
                 post(publisher, "message " + i);
-            assertEquals(0, new ProcessBuilder("sh", "-c", "kill -" + signal + " " + server.process.pid()).start().waitFor());
+            String kill = "kill -" + signal + " " + server.process.pid();
+            assertEquals(0, new ProcessBuilder("sh", "-c", kill).start().waitFor());
             for (RawClient client : clients) {
                 for (int i = 0; i < 500; i++)
                     assertEquals("message " + i, client.text());

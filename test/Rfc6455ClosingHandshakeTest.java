@@ -3,10 +3,13 @@ import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.TreeSet;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -271,6 +274,135 @@ class Rfc6455ClosingHandshakeTest extends SharedServer {
             long start = System.nanoTime();
             own.server.close();
             assertTrue(System.nanoTime() - start < 5_000_000_000L);
+        }
+    }
+
+    @Nested
+    @DisplayName("by the echo server")
+    class Echo extends SharedEcho {
+        @Test
+        @DisplayName("codes: answered with the same, or 1002 where none may send it")
+        void answersCodesThatMayBeSentAndNoOthers() throws Exception {
+            TreeSet<Integer> codes = new TreeSet<>(List.of(0, 1, 999, 1100, 1999, 2000, 2998, 2999, 3000, 3001, 3999,
+                4000, 4998, 4999, 5000, 5001, 32767, 32768, 65534, 65535));
+            for (int code = 1000; code <= 1020; code++)
+                codes.add(code);
+            for (int code = 0; code <= 4999; code += 17)
+                codes.add(code);
+            for (int code : codes) {
+                boolean allowed = code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014
+                    || code >= 3000 && code <= 4999;
+                for (String reason : new String[] {"", "reason: κόσμε"})
+                    try (RawClient client = open(false)) {
+                        client.send(frame(FIN | CLOSE, RawClient.closing(code, reason.getBytes(UTF_8))));
+                        if (allowed) {
+                            RawClient.Frame answer = client.frame();
+                            assertTrue(answer.isClose());
+                            assertEquals(code, answer.code());
+                            assertTrue(client.atEnd());
+                        } else {
+                            assertFails(client, 1002);
+                        }
+                    } catch (AssertionError | IOException e) {
+                        throw new AssertionError("code " + code + ": " + e.getMessage(), e);
+                    }
+            }
+        }
+
+        @Test
+        @DisplayName("without a code it is answered without one")
+        void answersWithoutACode() throws Exception {
+            for (int piece : new int[] {0, 1})
+                try (RawClient client = open(false)) {
+                    send(client, frame(FIN | CLOSE, NOTHING), piece);
+                    assertFrame(client, CLOSE, NOTHING);
+                    assertTrue(client.atEnd());
+                }
+        }
+
+        @ParameterizedTest
+        @DisplayName("a body of 1 byte: 1002")
+        @ValueSource(ints = {0, 3, 'x', 255})
+        void refusesABodyOfOneByte(int value) throws Exception {
+            try (RawClient client = open(false)) {
+                client.send(frame(FIN | CLOSE, RawClient.bytes(value)));
+                assertFails(client, 1002);
+            }
+        }
+
+        @ParameterizedTest
+        @DisplayName("a reason of so many bytes")
+        @ValueSource(ints = {1, 122, 123, 124})
+        void takesReasonsUpToTheLongest(int length) throws Exception {
+            byte[] body = RawClient.closing(1000, utf8(length));
+            try (RawClient client = open(false)) {
+                client.send(frame(FIN | CLOSE, body));
+                if (length > 123) {
+                    assertFails(client, 1002);
+                } else {
+                    RawClient.Frame answer = client.frame();
+                    assertTrue(answer.isClose());
+                    assertEquals(1000, answer.code());
+                    assertTrue(client.atEnd());
+                }
+            }
+        }
+
+        @Test
+        @DisplayName("a reason that is not UTF-8: 1007")
+        void refusesAReasonThatIsNotUtf8() throws Exception {
+            List<byte[]> wrong = Utf8Texts.invalid();
+            wrong.addAll(List.of(bytes("c3"), bytes("e2 82"), bytes("f0 9f 98"), bytes("ed a0")));
+            for (byte[] reason : wrong)
+                try (RawClient client = open(false)) {
+                    client.send(frame(FIN | CLOSE, RawClient.closing(1000, reason)));
+                    assertFails(client, 1007);
+                } catch (AssertionError | IOException e) {
+                    throw new AssertionError(hex(reason) + ": " + e.getMessage(), e);
+                }
+        }
+
+        @ParameterizedTest
+        @DisplayName("what comes after it is ignored: data, pings, another close, what would be wrong")
+        @ValueSource(ints = {0, 1})
+        void ignoresWhatComesAfterwards(int piece) throws Exception {
+            for (byte[] more : List.of(frame(FIN | TEXT, "after"), frame(FIN | PING, "after"),
+                    frame(FIN | CLOSE, RawClient.closing(1001)), frame(FIN | CLOSE, NOTHING), frame(0xFF, "after"),
+                    RawClient.bytes(0x81, 0), frame(FIN | TEXT, random(60_000))))
+                try (RawClient client = open(false)) {
+                    byte[] sent = RawClient.concat(frame(FIN | TEXT, "before"),
+                        frame(FIN | CLOSE, RawClient.closing(3333)), more.length > 1000 && piece > 0 ? NOTHING : more);
+                    send(client, sent, piece);
+                    assertFrame(client, TEXT, "before");
+                    assertFrame(client, CLOSE, RawClient.closing(3333));
+                    assertTrue(client.atEnd());
+                }
+        }
+
+        @ParameterizedTest
+        @DisplayName("in a fragmented message: answered, and the message is dropped")
+        @ValueSource(ints = {TEXT, BINARY})
+        void answersInAFragmentedMessage(int type) throws Exception {
+            for (boolean deflate : new boolean[] {false, true})
+                try (RawClient client = open(deflate)) {
+                    client.send(RawClient.concat(
+                        deflate ? frame(RSV1 | type, bytes("f2 48 cd")) : frame(type, "Hel"),
+                        frame(FIN | CLOSE, RawClient.closing(1000)), frame(FIN | MORE, "end")));
+                    assertFrame(client, CLOSE, RawClient.closing(1000));
+                    assertTrue(client.atEnd());
+                }
+        }
+
+        @Test
+        @DisplayName("the connection that the client ends without it ends")
+        void endsWithAClientThatGoesWithout() throws Exception {
+            for (byte[] sent : List.of(NOTHING, RawClient.bytes(0x81), frame(TEXT, "begun"),
+                    Arrays.copyOf(frame(FIN | TEXT, new byte[200]), 100)))
+                try (RawClient client = open(false)) {
+                    client.send(sent);
+                    client.socket.shutdownOutput();
+                    assertTrue(client.isGone());
+                }
         }
     }
 }

@@ -1,13 +1,16 @@
-import static java.nio.charset.StandardCharsets.ISO_8859_1;
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
+import java.io.IOException;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -15,28 +18,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 class Rfc6455FramingTest extends SharedServer {
     private static final int MOST = NanoStreamWs.Limits.MAX_CLIENT_MESSAGE;
     private static final byte[] MASK = {1, 2, 3, 4};
-
-    private static RawClient admitted() throws Exception {
-        return RawClient.admitted(server.port(), "/");
-    }
-
-    /** The server ends the connection with a code and a reason; nothing else comes, and the end is in order. */
-    private static void assertFails(RawClient client, int code, String reason) throws Exception {
-        RawClient.Frame frame = client.frame();
-        assertTrue(frame.isClose(), "expected a close frame, got " + Integer.toHexString(frame.firstByte()));
-        assertEquals(code + " " + reason, frame.code() + " " + frame.text().substring(2));
-        assertTrue(client.atEnd());
-    }
-
-    /** The connection is well: a ping is answered next, and a message of the feed comes. */
-    private static void assertIsWell(RawClient client, String mark) throws Exception {
-        client.send(RawClient.frame(0x89, mark));
-        RawClient.Frame pong = client.frame();
-        assertEquals(0x8A, pong.firstByte(), "expected a pong, got " + pong);
-        assertEquals(mark, pong.text());
-        assertEquals(200, server.post("message " + mark));
-        assertEquals("message " + mark, client.text());
-    }
 
     /** A frame's first two bytes, more of its header, and a masking key. */
     private static byte[] header(int... bytes) {
@@ -108,78 +89,6 @@ class Rfc6455FramingTest extends SharedServer {
         try (RawClient client = admitted()) {
             client.sendSlowly(sent);
             assertFails(client, 1002, reason);
-        }
-    }
-
-    private static byte[] latin(String bytes) {
-        return bytes.getBytes(ISO_8859_1);
-    }
-
-    @ParameterizedTest
-    @DisplayName("§8.1: text that is not UTF-8 is 1007, whole and split at every byte")
-    @ValueSource(strings = {"\u0080", "a\u00bf", "\u00c0\u0080", "\u00c1\u00bf", "ab\u00e0\u0080\u0080",
-        "\u00ed\u00a0\u0080x", "\u00f0\u0080\u0080\u0080", "\u00f4\u0090\u0080\u0080", "\u00f5\u0080\u0080\u0080",
-        "a\u00ff", "\u00fe", "\u00c3(", "\u00e2\u0082(", "\u00f0\u009f\u0098(", "ok\u00c3", "ok\u00e2\u0082",
-        "ok\u00f0\u009f\u0098", "\u00ce\u00ba\u00e1\u00bd\u00b9\u00cf\u0083\u00ed\u00a0\u0080"})
-    void failsForInvalidText(String text) throws Exception {
-        byte[] bytes = latin(text);
-        for (int cut = -1; cut <= bytes.length; cut++)
-            try (RawClient client = admitted()) {
-                if (cut < 0)
-                    client.send(RawClient.frame(0x81, bytes));
-                else
-                    client.send(RawClient.concat(RawClient.frame(0x01, Arrays.copyOf(bytes, cut)),
-                        RawClient.frame(0x80, Arrays.copyOfRange(bytes, cut, bytes.length))));
-                assertFails(client, 1007, "text is not UTF-8");
-            }
-    }
-
-    @ParameterizedTest
-    @DisplayName("§8.1: it fails at the first byte that cannot be, before the end of the frame")
-    @ValueSource(strings = {"\u0080", "abc\u00ff", "\u00c0", "\u00c1", "\u00c3(", "\u00e0\u0080", "\u00e0\u009f",
-        "\u00e2\u0082(", "\u00ed\u00a0", "\u00ed\u00bf", "\u00f0\u0080", "\u00f0\u008f", "\u00f0\u009f\u0098(",
-        "\u00f4\u0090", "\u00f5"})
-    void failsAtTheFirstInvalidByte(String text) throws Exception {
-        byte[] whole = RawClient.frame(0x81, latin(text + " ".repeat(100 - text.length())));
-        byte[] begun = Arrays.copyOf(whole, 6 + text.length());
-        try (RawClient client = admitted()) {
-            client.socket.setSoTimeout(2_000);
-            client.send(begun);
-            assertFails(client, 1007, "text is not UTF-8");
-        }
-        try (RawClient client = admitted()) {
-            client.socket.setSoTimeout(2_000);
-            client.send(RawClient.frame(0x01, "first")); // no FIN
-            client.sendSlowly(RawClient.frame(0x00, latin(text)));
-            assertFails(client, 1007, "text is not UTF-8");
-        }
-    }
-
-    @Test
-    @DisplayName("§8.1: characters may be split over fragments at every byte")
-    void takesCharactersSplitAnywhere() throws Exception {
-        byte[] text = "κόσμε \u0000 \u007f \u0080 \u07ff \u0800 \ud7ff \ue000 \uffff 😀 \udbff\udfff".getBytes(UTF_8);
-        try (RawClient client = admitted()) {
-            for (int cut = 0; cut <= text.length; cut++) {
-                client.send(RawClient.frame(0x01, Arrays.copyOf(text, cut)));
-                client.send(RawClient.frame(0x00, new byte[0]));
-                client.send(RawClient.frame(0x80, Arrays.copyOfRange(text, cut, text.length)));
-            }
-            for (int i = 0; i < text.length; i++)
-                client.send(RawClient.frame(i == 0 ? 0x01 : 0x00, new byte[] {text[i]}));
-            client.send(RawClient.frame(0x80, ""));
-            assertIsWell(client, "split");
-        }
-    }
-
-    @Test
-    @DisplayName("what is no UTF-8 may be in binary")
-    void takesAnyBytesInBinary() throws Exception {
-        try (RawClient client = admitted()) {
-            client.send(RawClient.frame(0x82, latin("\u00ff\u00c0")));
-            client.send(RawClient.concat(RawClient.frame(0x02, latin("\u00ff")),
-                RawClient.frame(0x80, latin("\u00c0"))));
-            assertIsWell(client, "binary");
         }
     }
 
@@ -262,47 +171,6 @@ class Rfc6455FramingTest extends SharedServer {
     }
 
     @Test
-    @DisplayName("§5.5.3: a pong has the ping's payload, of 0 to 125 bytes")
-    void answersPings() throws Exception {
-        try (RawClient client = admitted()) {
-            for (int length = 0; length <= 125; length++) {
-                byte[] payload = new byte[length];
-                Arrays.fill(payload, (byte) (255 - length));
-                client.send(RawClient.frame(0x89, payload));
-                RawClient.Frame pong = client.frame();
-                assertEquals(0x8A, pong.firstByte());
-                assertArrayEquals(payload, pong.payload());
-            }
-            client.sendSlowly(RawClient.frame(0x89, new byte[125]));
-            assertArrayEquals(new byte[125], client.frame().payload());
-        }
-    }
-
-    @Test
-    @DisplayName("§5.5.3: many pings in one packet are answered in order, each once")
-    void answersManyPings() throws Exception {
-        try (RawClient client = admitted()) {
-            byte[][] pings = new byte[500][];
-            for (int i = 0; i < pings.length; i++)
-                pings[i] = RawClient.frame(0x89, "ping " + i);
-            client.send(RawClient.concat(pings));
-            for (int i = 0; i < pings.length; i++)
-                assertEquals("ping " + i, client.frame().text());
-            assertIsWell(client, "after");
-        }
-    }
-
-    @ParameterizedTest
-    @DisplayName("§5.5.3: an unsolicited pong wants no answer")
-    @ValueSource(ints = {0, 5, 125})
-    void ignoresAnUnsolicitedPong(int length) throws Exception {
-        try (RawClient client = admitted()) {
-            client.send(RawClient.frame(0x8A, new byte[length]));
-            assertIsWell(client, "pong");
-        }
-    }
-
-    @Test
     @DisplayName("§5.3: any masking key will do, and 0 as well")
     void unmasksWithAnyKey() throws Exception {
         try (RawClient client = admitted()) {
@@ -317,7 +185,7 @@ class Rfc6455FramingTest extends SharedServer {
     @DisplayName("a listener that fails does not affect another")
     void failsOneListenerOnly() throws Exception {
         try (RawClient bystander = admitted()) {
-            for (byte[] wrong : new byte[][] {RawClient.bytes(0x81, 0), RawClient.frame(0x81, latin("\u00ff")),
+            for (byte[] wrong : new byte[][] {RawClient.bytes(0x81, 0), RawClient.frame(0x81, RawClient.bytes(0xFF)),
                     header(0x82, 0xFF, 0x7F, 0, 0, 0, 0, 0, 0, 0)})
                 try (RawClient client = admitted()) {
                     client.send(wrong);
@@ -341,6 +209,212 @@ class Rfc6455FramingTest extends SharedServer {
             assertTrue(line.contains("1002 expected a continuation"), line);
             own.awaitListeners(0);
             assertFalse(own.log().contains("confidential"));
+        }
+    }
+
+    @Nested
+    @DisplayName("by the echo server")
+    class Echo extends SharedEcho {
+        @ParameterizedTest
+        @DisplayName("§5.2: text and binary of every length encoding, whole, chopped, byte by byte")
+        @ValueSource(ints = {0, 1, 125, 126, 127, 128, 65535, 65536})
+        void sendsBackEveryLengthEncoding(int length) throws Exception {
+            try (RawClient client = open(false)) {
+                for (int type : new int[] {TEXT, BINARY})
+                    for (int piece : length <= 128 ? new int[] {0, 997, 1} : new int[] {0, 997}) {
+                        send(client, frame(FIN | type, payload(type, length)), piece);
+                        assertFrame(client, type, payload(type, length));
+                    }
+                assertClosesWell(client);
+            }
+        }
+
+        @ParameterizedTest
+        @DisplayName("§5.5: a control frame of 126 bytes or in fragments is 1002")
+        @ValueSource(ints = {PING, PONG, CLOSE})
+        void refusesLongAndFragmentedControlFrames(int opcode) throws Exception {
+            for (byte[] wrong : List.of(frame(FIN | opcode, new byte[126]), frame(opcode, RawClient.closing(1000))))
+                try (RawClient client = open(false)) {
+                    client.send(RawClient.concat(frame(FIN | PING, "before"), wrong, frame(FIN | PING, "after")));
+                    assertFrame(client, PONG, "before");
+                    assertFails(client, 1002);
+                }
+        }
+
+        @ParameterizedTest(name = "{0} KiB, opcode {1}, fragments of {2}, TCP pieces of {3}")
+        @DisplayName("large messages")
+        @CsvSource({
+            "1024, 1, 0, 0", "1024, 2, 0, 1300", "1024, 1, 64, 0", "1024, 2, 64, 1300", "1024, 1, 4096, 1300",
+            "4096, 1, 0, 1300", "4096, 2, 64, 0", "4096, 1, 4096, 0", "4096, 2, 65536, 1300",
+            "16384, 1, 0, 0", "16384, 2, 0, 1300", "16384, 1, 65536, 0", "16384, 2, 4096, 0"})
+        void sendsBackLargeMessages(int kib, int type, int size, int piece) throws Exception {
+            byte[] message = type == TEXT ? utf8(kib * KIB) : random(kib * KIB);
+            try (RawClient client = open(false)) {
+                send(client, fragments(type, message, size == 0 ? message.length : size), piece);
+                assertFrame(client, type, message);
+                assertClosesWell(client);
+            }
+        }
+
+        @Test
+        @DisplayName("§10.4: larger than 64 MiB, as announced: 1009, and nothing is waited for")
+        void refusesWhatIsAnnouncedTooLarge() throws Exception {
+            byte[] mask = {1, 2, 3, 4};
+            for (byte[] length : List.of(bytes("00 00 00 00 04 00 00 01"), bytes("00 00 00 01 00 00 00 00"),
+                    bytes("7f ff ff ff ff ff ff ff")))
+                for (byte[] before : List.of(NOTHING, frame(BINARY, "begun")))
+                    try (RawClient client = open(false)) {
+                        client.send(RawClient.concat(before,
+                            RawClient.bytes(before.length == 0 ? FIN | BINARY : FIN | MORE, 0xFF), length, mask));
+                        assertFails(client, 1009);
+                    }
+        }
+
+        @Nested
+        @DisplayName("§5.2: reserved bits and opcodes are 1002; what was whole before is echoed, nothing behind")
+        class Reserved {
+            private void fails(boolean deflate, byte[] wrong, String what) throws Exception {
+                for (int piece : new int[] {0, 1})
+                    try (RawClient client = open(deflate)) {
+                        send(client, RawClient.concat(frame(FIN | TEXT, "before"), wrong, frame(FIN | PING, "after"),
+                            frame(FIN | TEXT, "after")), piece);
+                        assertFrame(client, TEXT, "before");
+                        assertFails(client, 1002);
+                    } catch (AssertionError | IOException e) {
+                        throw new AssertionError(what + ", in pieces of " + piece + ": " + e.getMessage(), e);
+                    }
+            }
+
+            @ParameterizedTest(name = "{0}, deflate {1}")
+            @CsvSource({"1, false", "2, false", "3, false", "4, false", "5, false", "6, false", "7, false",
+                "1, true", "2, true", "3, true", "4, true", "5, true", "6, true", "7, true"})
+            void failForReservedBits(int bits, boolean deflate) throws Exception {
+                for (int opcode : new int[] {TEXT, BINARY, CLOSE, PING, PONG}) {
+                    boolean control = opcode >= CLOSE;
+                    if (deflate && bits == 4 && !control)
+                        continue; // RSV1, which is agreed on
+                    byte[] payload = opcode == CLOSE ? RawClient.closing(1000) : HELLO;
+                    fails(deflate, frame(FIN | bits << 4 | opcode, payload), "opcode " + opcode);
+                    fails(deflate, frame(FIN | bits << 4 | opcode, NOTHING), "empty, opcode " + opcode);
+                    if (!control)
+                        fails(deflate, frame(bits << 4 | opcode, payload), "first fragment, opcode " + opcode);
+                }
+                byte[] begun = frame(TEXT, "fragment");
+                fails(deflate, RawClient.concat(begun, frame(FIN | bits << 4, HELLO)), "continuation");
+                fails(deflate, RawClient.concat(begun, frame(bits << 4, HELLO)), "continuation without FIN");
+                fails(deflate, RawClient.concat(begun, frame(FIN | bits << 4 | PING, HELLO)), "ping between");
+            }
+
+            @ParameterizedTest
+            @ValueSource(ints = {3, 4, 5, 6, 7, 11, 12, 13, 14, 15})
+            void failForReservedOpcodes(int opcode) throws Exception {
+                for (boolean deflate : new boolean[] {false, true}) {
+                    for (byte[] payload : new byte[][] {NOTHING, HELLO}) {
+                        fails(deflate, frame(FIN | opcode, payload), "with FIN");
+                        fails(deflate, frame(opcode, payload), "without FIN");
+                        fails(deflate, frame(FIN | RSV1 | opcode, payload), "with RSV1");
+                        fails(deflate, RawClient.concat(frame(TEXT, "x"), frame(FIN | opcode, payload)),
+                            "in a message");
+                    }
+                }
+            }
+        }
+
+        @Nested
+        @DisplayName("§5.4 Fragmentation")
+        class Fragmentation {
+            @ParameterizedTest(name = "{0} bytes each")
+            @ValueSource(ints = {1, 2, 3, 7, 50, 99, 100})
+            void sendsBackAMessageInFragments(int size) throws Exception {
+                try (RawClient client = open(false)) {
+                    for (int type : new int[] {TEXT, BINARY})
+                        for (int piece : new int[] {0, 1}) {
+                            send(client, fragments(type, payload(type, 100), size), piece);
+                            assertFrame(client, type, payload(type, 100));
+                        }
+                    assertClosesWell(client);
+                }
+            }
+
+            @Test
+            @DisplayName("empty fragments: all, the first, the middle one, the last")
+            void takesEmptyFragments() throws Exception {
+                try (RawClient client = open(false)) {
+                    for (String parts : List.of("||", "|abc|", "abc||", "||abc", "a||c", "|b|", "|||||||||",
+                            "a||||||||z"))
+                        for (int type : new int[] {TEXT, BINARY}) {
+                            String[] each = parts.split("\\|", -1);
+                            for (int i = 0; i < each.length; i++)
+                                client.send(frame((i == 0 ? type : MORE) | (i == each.length - 1 ? FIN : 0), each[i]));
+                            assertFrame(client, type, parts.replace("|", ""));
+                        }
+                    assertClosesWell(client);
+                }
+            }
+
+            @ParameterizedTest
+            @DisplayName("control frames between are answered at once, before the message")
+            @ValueSource(ints = {0, 1})
+            void answersControlFramesBetweenAtOnce(int piece) throws Exception {
+                byte[] sent = frame(TEXT, "fragment1");
+                for (int i = 0; i < 10; i++)
+                    sent = RawClient.concat(sent, frame(FIN | PING, "ping " + i), frame(FIN | PONG, "unasked"),
+                        frame(MORE, ", " + i));
+                try (RawClient client = open(false)) {
+                    for (String end : List.of("", ", end")) {
+                        send(client, sent, piece);
+                        for (int i = 0; i < 10; i++)
+                            assertFrame(client, PONG, "ping " + i);
+                        send(client, frame(FIN | MORE, end), piece);
+                        assertFrame(client, TEXT, "fragment1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9" + end);
+                    }
+                    assertClosesWell(client);
+                }
+            }
+
+            static Stream<Arguments> mixed() {
+                byte[] before = frame(FIN | TEXT, "before"), begun = frame(TEXT, "begun");
+                List<Arguments> cases = new ArrayList<>();
+                for (int fin : new int[] {0, FIN}) {
+                    for (byte[] payload : new byte[][] {NOTHING, HELLO}) {
+                        String how = (fin == 0 ? " without FIN, " : " with FIN, ") + payload.length + " bytes";
+                        cases.add(Arguments.of("continuation without start," + how,
+                            RawClient.concat(before, frame(fin | MORE, payload))));
+                        cases.add(Arguments.of("text in a text," + how,
+                            RawClient.concat(before, begun, frame(fin | TEXT, payload))));
+                        cases.add(Arguments.of("binary in a text," + how,
+                            RawClient.concat(before, begun, frame(MORE, "x"), frame(fin | BINARY, payload))));
+                        cases.add(Arguments.of("text in a binary, behind a ping," + how, RawClient.concat(before,
+                            frame(BINARY, ""), frame(FIN | PONG, "x"), frame(fin | TEXT, payload))));
+                    }
+                }
+                return cases.stream();
+            }
+
+            @ParameterizedTest(name = "{0}: 1002")
+            @MethodSource("mixed")
+            void refusesMessagesThatMix(String what, byte[] sent) throws Exception {
+                for (int piece : new int[] {0, 1})
+                    try (RawClient client = open(false)) {
+                        send(client, RawClient.concat(sent, frame(FIN | MORE, "after"), frame(FIN | TEXT, "after")),
+                            piece);
+                        assertFrame(client, TEXT, "before");
+                        assertFails(client, 1002);
+                    }
+            }
+
+            @ParameterizedTest
+            @DisplayName("65,536 fragments of a message of 64 KiB")
+            @ValueSource(ints = {TEXT, BINARY})
+            void takesManyFragments(int type) throws Exception {
+                try (RawClient client = open(false)) {
+                    byte[] sent = fragments(type, payload(type, 65536), 1);
+                    assertEquals(65536 * 7, sent.length);
+                    client.send(sent);
+                    assertFrame(client, type, payload(type, 65536));
+                    assertClosesWell(client);
+                }
+            }
         }
     }
 }

@@ -29,17 +29,6 @@ class Rfc6455OpeningHandshakeTest extends SharedServer {
         return request("GET / HTTP/1.1", fields);
     }
 
-    /** A refusal: the exact status, a body that repeats it, and the end of the connection. Returns the answer. */
-    private static String assertRefused(RawClient client, String status) throws Exception {
-        String answer = client.answer(), head = answer.substring(0, answer.indexOf("\r\n\r\n"));
-        assertEquals("HTTP/1.1 " + status, head.lines().findFirst().orElseThrow());
-        assertEquals(status + '\n', answer.substring(head.length() + 4), "the body says no more than the status");
-        assertTrue(List.of(RawClient.field(answer, "Connection").toLowerCase().split(", *")).contains("close"), head);
-        assertNull(RawClient.field(answer, "Sec-WebSocket-Accept"));
-        assertTrue(client.atEnd(), "the connection ends in order");
-        return answer;
-    }
-
     private static void assertAdmits(TestServer server, String request) throws Exception {
         try (RawClient client = new RawClient(server.port())) {
             client.send(request);

@@ -3,13 +3,21 @@ import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
-import java.util.zip.Inflater;
+import java.util.stream.Stream;
+import java.util.zip.Deflater;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 @DisplayName("RFC 7692 permessage-deflate: compressed once for all who can have it")
@@ -17,19 +25,8 @@ class Rfc7692DeflateTest {
     private static final String OFFER = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
     private static final String BLOCK = "{\"account\":\"nano_1ipx847tk8o46pwxt5qjdbncjqcbwcc1rrmqnkztrfjy5k7z4\",".repeat(9);
 
-    /** The message of a compressed frame. */
-    private static String inflated(RawClient.Frame frame) throws Exception {
-        Inflater inflater = new Inflater(true); // a new one for each: no context is taken over
-        ByteArrayOutputStream input = new ByteArrayOutputStream(), output = new ByteArrayOutputStream();
-        input.writeBytes(frame.payload());
-        input.writeBytes(new byte[] {0, 0, -1, -1});
-        inflater.setInput(input.toByteArray());
-        byte[] buffer = new byte[8192];
-        for (int n; (n = inflater.inflate(buffer)) > 0; )
-            output.write(buffer, 0, n);
-        assertEquals(0, inflater.getRemaining());
-        inflater.end();
-        return output.toString(UTF_8);
+    private static String text(RawClient.Frame compressed) throws Exception {
+        return new String(RawClient.inflated(compressed.payload()), UTF_8);
     }
 
     private static byte[] deflated(byte[] message) {
@@ -89,7 +86,7 @@ class Rfc7692DeflateTest {
                 assertEquals(message, plain.text());
                 RawClient.Frame frame = deflating.frame();
                 assertEquals(0xC1, frame.firstByte());
-                assertEquals(message, inflated(frame));
+                assertEquals(message, text(frame));
                 assertTrue(frame.payload().length < message.length() / 2);
             }
         }
@@ -109,7 +106,7 @@ class Rfc7692DeflateTest {
             new Random(1).ints(80, 0x80, 0x800).forEach(noise::appendCodePoint);
             server.post(noise.toString());
             RawClient.Frame frame = deflating.frame();
-            assertEquals(noise.toString(), frame.isText() ? frame.text() : inflated(frame));
+            assertEquals(noise.toString(), frame.isText() ? frame.text() : text(frame));
             assertTrue(frame.payload().length <= noise.toString().getBytes(UTF_8).length);
         }
     }
@@ -124,7 +121,7 @@ class Rfc7692DeflateTest {
             RawClient.Frame frame = deflating.frame();
             while (frame.firstByte() == 0x89)
                 frame = deflating.frame();
-            assertEquals(BLOCK, inflated(frame));
+            assertEquals(BLOCK, text(frame));
             Thread closer = Thread.ofVirtual().start(server.server::close);
             do
                 frame = deflating.frame();
@@ -141,7 +138,7 @@ class Rfc7692DeflateTest {
             for (int i = 0; i < 60; i++) {
                 try (RawClient client = RawClient.admitted(server.port(), "/", OFFER)) {
                     server.post(i + BLOCK);
-                    assertEquals(i + BLOCK, inflated(client.frame()));
+                    assertEquals(i + BLOCK, text(client.frame()));
                 }
             }
         }
@@ -243,6 +240,358 @@ class Rfc7692DeflateTest {
                 client.send(RawClient.frame(0x41, deflated("ab".getBytes(UTF_8))));
             client.send(RawClient.frame(firstByte, new byte[0]));
             assertEquals(1002, client.frame().code());
+        }
+    }
+
+    @Nested
+    @DisplayName("by the echo server")
+    class Echo extends SharedEcho {
+        private static final String AGREED =
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        private static final String NONE = "none", BITS = AGREED + "; server_max_window_bits=15";
+        private static final String FIELD = "Sec-WebSocket-Extensions: ";
+
+        private static byte[] deflate(byte[] message, int level) {
+            return RawClient.deflated(message, level);
+        }
+
+        /** §7.2.3.4: with BFINAL=1 in the last block, and an empty one behind it. */
+        private static byte[] deflateFinal(byte[] message) {
+            Deflater deflater = new Deflater(Deflater.DEFAULT_COMPRESSION, true);
+            deflater.setInput(message);
+            deflater.finish();
+            byte[] buffer = new byte[message.length + message.length / 100 + 64];
+            int length = deflater.deflate(buffer);
+            assertTrue(deflater.finished());
+            deflater.end();
+            return Arrays.copyOf(buffer, length + 1);
+        }
+
+        static Stream<Arguments> offers() {
+            List<Arguments> offers = new ArrayList<>(List.of(
+                Arguments.of(List.of(), NONE),
+                Arguments.of(List.of("permessage-deflate"), AGREED),
+                Arguments.of(List.of(" permessage-deflate "), AGREED),
+                Arguments.of(List.of("permessage-deflate; client_no_context_takeover"), AGREED),
+                Arguments.of(List.of("permessage-deflate;server_no_context_takeover"), AGREED),
+                Arguments.of(List.of("permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
+                    AGREED),
+                Arguments.of(List.of("permessage-deflate; client_max_window_bits"), AGREED),
+                Arguments.of(List.of("permessage-deflate ; client_max_window_bits = 15"), AGREED),
+                Arguments.of(List.of("permessage-deflate; client_max_window_bits=\"10\""), AGREED),
+                Arguments.of(List.of("permessage-deflate; server_max_window_bits=15"), BITS),
+                Arguments.of(List.of("permessage-deflate; server_max_window_bits=\"15\""), BITS),
+                Arguments.of(List.of("permessage-deflate; client_max_window_bits; server_max_window_bits=15; "
+                    + "server_no_context_takeover; client_no_context_takeover"), BITS),
+                Arguments.of(List.of("permessage-deflate; server_max_window_bits"), NONE),
+                Arguments.of(List.of("permessage-deflate; unknown"), NONE),
+                Arguments.of(List.of("permessage-deflate; unknown=1"), NONE),
+                Arguments.of(List.of("permessage-deflate; permessage-deflate"), NONE),
+                Arguments.of(List.of("permessage-deflate; client_no_context_takeover; client_no_context_takeover"),
+                    NONE),
+                Arguments.of(List.of("permessage-deflate; client_max_window_bits; client_max_window_bits=15"), NONE),
+                Arguments.of(List.of("permessage-deflate; server_max_window_bits=15; server_max_window_bits=15"),
+                    NONE),
+                Arguments.of(List.of("permessage-deflate; client_no_context_takeover=1"), NONE),
+                Arguments.of(List.of("permessage-deflate; server_no_context_takeover=true"), NONE),
+                Arguments.of(List.of("x-webkit-deflate-frame"), NONE),
+                Arguments.of(List.of("permessage-bzip2; x=1"), NONE),
+                Arguments.of(List.of("permessage-deflate; server_max_window_bits=10, permessage-deflate"), AGREED),
+                Arguments.of(List.of("permessage-deflate; server_max_window_bits=10; client_max_window_bits, "
+                    + "permessage-deflate; server_max_window_bits=15, permessage-deflate"), BITS),
+                Arguments.of(List.of("permessage-deflate, permessage-deflate; server_max_window_bits=15"), AGREED),
+                Arguments.of(List.of("permessage-deflate; unknown, permessage-deflate; server_max_window_bits=8"),
+                    NONE),
+                Arguments.of(List.of("permessage-bzip2", "permessage-deflate; client_max_window_bits"), AGREED),
+                Arguments.of(List.of("permessage-deflate; server_max_window_bits=9",
+                    "permessage-deflate; server_max_window_bits=15"), BITS),
+                Arguments.of(List.of("", "permessage-deflate"), AGREED),
+                Arguments.of(List.of("permessage-deflate; unknown", "permessage-foo, permessage-bar"), NONE)));
+            for (int bits = 8; bits <= 15; bits++)
+                offers.add(Arguments.of(List.of("permessage-deflate; client_max_window_bits=" + bits), AGREED));
+            for (String bits : List.of("0", "7", "8", "9", "10", "11", "12", "13", "14", "16", "015", "1a", "-15"))
+                offers.add(Arguments.of(List.of("permessage-deflate; server_max_window_bits=" + bits), NONE));
+            for (String bits : List.of("0", "7", "16", "08", "015", "x", "-8"))
+                offers.add(Arguments.of(List.of("permessage-deflate; client_max_window_bits=" + bits), NONE));
+            return offers.stream();
+        }
+
+        @ParameterizedTest(name = "{0}")
+        @DisplayName("offers, and the answer")
+        @MethodSource("offers")
+        void takesTheFirstOfferThatCanBeHad(List<String> offers, String answer) throws Exception {
+            try (RawClient client = new RawClient(echo.port())) {
+                String head = client.upgrade("/", offers.stream().map(FIELD::concat).toArray(String[]::new));
+                assertEquals(101, RawClient.status(head));
+                assertEquals(answer.equals(NONE) ? null : answer, RawClient.field(head, "Sec-WebSocket-Extensions"));
+                byte[] text = payload(TEXT, 1000);
+                client.send(frame(FIN | TEXT, text));
+                assertEquals(!answer.equals(NONE), assertMessage(client, TEXT, text), "compressed");
+                assertClosesWell(client);
+            }
+        }
+
+        @ParameterizedTest
+        @DisplayName("what is no list of extensions: 400")
+        @ValueSource(strings = {"permessage-deflate; =1", "permessage-deflate;", "permessage deflate", "; x=1",
+            "permessage-deflate; client_max_window_bits=", "permessage-deflate; client_max_window_bits=\"\""})
+        void refusesWhatIsNoListOfExtensions(String offer) throws Exception {
+            try (RawClient client = new RawClient(echo.port())) {
+                assertEquals(400, RawClient.status(client.upgrade("/", FIELD + offer)));
+            }
+        }
+
+        @ParameterizedTest
+        @DisplayName("messages of so many bytes: compressible and random, of levels 0, 1, 9 and final, whole and not")
+        @ValueSource(ints = {0, 1, 2, 5, 8, 16, 64, 125, 126, 127, 128, 256, 1024, 4096, 8192, 16384, 32768, 65535,
+            65536, 65537, 131072})
+        void sendsBackMessages(int length) throws Exception {
+            byte[] zeros = new byte[length];
+            try (RawClient client = open(true)) {
+                for (byte[] message : List.of(payload(TEXT, length), random(length), zeros, utf8(length))) {
+                    int type = Utf8Texts.firstWrong(message) < 0 ? TEXT : BINARY;
+                    for (byte[] compressed : List.of(deflate(message, 0), deflate(message, 1), deflate(message, 9),
+                            deflateFinal(message))) {
+                        client.send(frame(FIN | RSV1 | type, compressed));
+                        boolean answered = assertMessage(client, type, message);
+                        if (length >= 128 && type == TEXT)
+                            assertTrue(answered, "the answer is compressed");
+                        if (length == 0)
+                            assertFalse(answered, "nothing can be smaller");
+                        int size = Math.max(1, compressed.length / 5);
+                        client.send(fragments(RSV1 | type, compressed, size));
+                        assertMessage(client, type, message);
+                    }
+                    client.send(frame(FIN | type, message)); // §6: each may be sent as it is
+                    assertMessage(client, type, message);
+                    client.send(fragments(type, message, Math.max(1, length / 3)));
+                    assertMessage(client, type, message);
+                }
+                assertClosesWell(client);
+            }
+        }
+
+        @ParameterizedTest
+        @DisplayName("a byte a fragment, a byte a TCP piece, with pings and empty fragments between")
+        @ValueSource(ints = {0, 1})
+        void takesMessagesInBytes(int piece) throws Exception {
+            byte[] message = utf8(500);
+            try (RawClient client = open(true)) {
+                for (byte[] compressed : List.of(deflate(message, 9), deflate(message, 0), deflateFinal(message))) {
+                    send(client, fragments(RSV1 | TEXT, compressed, 1), piece);
+                    assertMessage(client, TEXT, message);
+                    for (int i = 0; i < compressed.length; i++)
+                        send(client, RawClient.concat(frame(i == 0 ? RSV1 | TEXT : MORE, compressed, i, i + 1),
+                            frame(FIN | PING, "ping"), frame(MORE, "")), piece);
+                    for (int i = 0; i < compressed.length; i++)
+                        assertFrame(client, PONG, "ping");
+                    send(client, frame(FIN | MORE, ""), piece);
+                    assertMessage(client, TEXT, message);
+                }
+                assertClosesWell(client);
+            }
+        }
+
+        @Test
+        @DisplayName("§7.2.3: the examples, whole and split at every byte")
+        void takesTheExamples() throws Exception {
+            try (RawClient client = open(true)) {
+                for (String[] example : new String[][] {
+                        {"f2 48 cd c9 c9 07 00", "Hello"}, // §7.2.3.1
+                        {"00 05 00 fa ff 48 65 6c 6c 6f 00", "Hello"}, // §7.2.3.3
+                        {"f3 48 cd c9 c9 07 00 00", "Hello"}, // §7.2.3.4
+                        {"f2 48 05 00 00 00 ff ff ca c9 c9 07 00", "Hello"}, // §7.2.3.5
+                        {"00", ""}, {"02 00", ""}, {"", ""}, {"03 00 00", ""}, // §7.2.3.6, and other empty ones
+                        {"f3 48 cd c9 c9 07 00 f3 48 cd c9 c9 07 00 00", "HelloHello"}, // two final blocks
+                        {"f3 48 cd c9 c9 07 00 f2 48 cd c9 c9 07 00", "HelloHello"},
+                        {"00 00 00 ff ff 00 00 00 ff ff f2 48 cd c9 c9 07 00", "Hello"}}) {
+                    byte[] compressed = bytes(example[0]), message = example[1].getBytes(UTF_8);
+                    for (int at = -1; at <= compressed.length; at++)
+                        try {
+                            client.send(at < 0 ? frame(FIN | RSV1 | TEXT, compressed)
+                                : split(RSV1 | TEXT, compressed, at));
+                            assertMessage(client, TEXT, message);
+                        } catch (AssertionError | IOException e) {
+                            throw new AssertionError(example[0] + " split at " + at + ": " + e.getMessage(), e);
+                        }
+                    client.send(fragments(RSV1 | TEXT, compressed, 1));
+                    assertMessage(client, TEXT, message);
+                }
+                assertClosesWell(client);
+            }
+        }
+
+        @Test
+        @DisplayName("§7.2.3.2, §7.1.1: no context from the message before, in either direction")
+        void takesNoContextOver() throws Exception {
+            byte[] message = random(2000), hello = bytes("f2 48 cd c9 c9 07 00");
+            for (int i = 0; i < message.length; i++)
+                message[i] = (byte) ('a' + (message[i] & 15)); // to be compressed, but much better with the one before
+            try (RawClient client = open(true)) {
+                int[] lengths = new int[5];
+                for (int i = 0; i < lengths.length; i++) {
+                    client.send(frame(FIN | RSV1 | TEXT, deflate(message, 9)));
+                    RawClient.Frame answer = client.frame();
+                    assertEquals(FIN | RSV1 | TEXT, answer.firstByte());
+                    assertArrayEquals(message, RawClient.inflated(answer.payload()));
+                    lengths[i] = answer.payload().length;
+                    assertEquals(lengths[0], lengths[i]);
+                }
+                client.send(frame(FIN | RSV1 | TEXT, hello));
+                assertMessage(client, TEXT, HELLO);
+                client.send(frame(FIN | RSV1 | TEXT, bytes("f2 00 11 00 00"))); // five bytes back in the one before
+                assertFails(client, 1007);
+            }
+        }
+
+        @Test
+        @DisplayName("many at once are answered in order")
+        void answersManyAtOnceInOrder() throws Exception {
+            ByteArrayOutputStream sent = new ByteArrayOutputStream();
+            for (int i = 0; i < 300; i++)
+                sent.writeBytes(i % 3 == 0 ? frame(FIN | TEXT, payload(TEXT, i))
+                    : frame(FIN | RSV1 | TEXT, deflate(payload(TEXT, i), i % 10)));
+            try (RawClient client = open(true)) {
+                client.send(sent.toByteArray());
+                for (int i = 0; i < 300; i++)
+                    assertMessage(client, TEXT, payload(TEXT, i));
+                assertClosesWell(client);
+            }
+        }
+
+        @ParameterizedTest(name = "{0}")
+        @DisplayName("compressed data that cannot be: 1007, before the message ends")
+        @ValueSource(strings = {"ff", "07", "06 00", "00 05 00 00 00", "00 05 00 fb ff 48", "f2 00 11 00 00",
+            "f3 48 cd c9 c9 07 00 ff", "04 c0 ff ff ff ff ff ff ff ff ff", "fd ff ff ff ff ff"})
+        void refusesDataThatCannotBe(String compressed) throws Exception {
+            for (int type : new int[] {TEXT, BINARY})
+                for (int fin : new int[] {0, FIN})
+                    try (RawClient client = open(true)) {
+                        client.send(RawClient.concat(frame(FIN | TEXT, "before"),
+                            frame(fin | RSV1 | type, bytes(compressed))));
+                        assertFrame(client, TEXT, "before");
+                        assertFails(client, 1007);
+                    }
+        }
+
+        @Test
+        @DisplayName("compressed text that is not UTF-8: 1007; at the first byte that cannot be, before the end")
+        void refusesTextThatIsNotUtf8() throws Exception {
+            for (byte[] wrong : Utf8Texts.invalid())
+                for (boolean whole : new boolean[] {true, false})
+                    try (RawClient client = open(true)) {
+                        byte[] begun = Arrays.copyOf(wrong, Math.min(wrong.length, Utf8Texts.firstWrong(wrong) + 1));
+                        byte[] text = whole || Utf8Texts.firstWrong(wrong) == wrong.length
+                            ? RawClient.concat(wrong, HELLO) : begun;
+                        client.socket.setSoTimeout(1_000);
+                        client.send(frame((whole ? FIN : 0) | RSV1 | TEXT,
+                            whole ? deflate(text, 9) : RawClient.concat(deflate(text, 9), bytes("00 00 ff ff"))));
+                        assertFails(client, 1007);
+                    } catch (AssertionError | IOException e) {
+                        throw new AssertionError(hex(wrong) + ", whole " + whole + ": " + e, e);
+                    }
+            for (String cut : List.of("c3", "e2 82", "ed", "f0 9f 98"))
+                try (RawClient client = open(true)) {
+                    client.send(frame(FIN | RSV1 | TEXT, deflate(bytes(cut), 9)));
+                    assertFails(client, 1007);
+                }
+        }
+
+        @Test
+        @DisplayName("what a compressed binary message has may be anything")
+        void takesAnyBinary() throws Exception {
+            try (RawClient client = open(true)) {
+                for (byte[] wrong : Utf8Texts.invalid()) {
+                    client.send(frame(FIN | RSV1 | BINARY, deflate(wrong, 9)));
+                    assertMessage(client, BINARY, wrong);
+                }
+                assertClosesWell(client);
+            }
+        }
+
+        @ParameterizedTest
+        @DisplayName("100 MiB of zeros: 1009, whole, and before the message ends")
+        @ValueSource(ints = {0, FIN})
+        void refusesABomb(int fin) throws Exception {
+            byte[] one = RawClient.concat(deflate(new byte[MIB], 9), bytes("00 00 ff ff"));
+            ByteArrayOutputStream bomb = new ByteArrayOutputStream();
+            for (int i = 0; i < 100; i++)
+                bomb.writeBytes(one);
+            try (RawClient client = open(true)) {
+                client.send(frame(fin | RSV1 | BINARY, bomb.toByteArray()));
+                assertFails(client, 1009);
+            }
+        }
+
+        @Test
+        @DisplayName("large: 1 MiB and 16 MiB")
+        void sendsBackLargeMessages() throws Exception {
+            byte[] text = utf8(16 * MIB), binary = random(MIB);
+            try (RawClient client = open(true)) {
+                client.send(fragments(RSV1 | TEXT, deflate(text, 1), 4096));
+                assertTrue(assertMessage(client, TEXT, text));
+                send(client, fragments(RSV1 | BINARY, deflate(binary, 1), 64 * KIB), 1300);
+                assertFalse(assertMessage(client, BINARY, binary), "it would not be smaller");
+                assertClosesWell(client);
+            }
+        }
+
+        /** A message, or 1007: what is no whole block behind a final one may be passed over or not. */
+        private void assertMessageOr1007(RawClient client, byte[] message) throws Exception {
+            RawClient.Frame frame = client.frame();
+            if (frame.isClose())
+                assertEquals(1007, frame.code());
+            else
+                assertEquals(hex(message), hex((frame.firstByte() & RSV1) != 0 ? RawClient.inflated(frame.payload())
+                    : frame.payload()));
+        }
+
+        @Test
+        @DisplayName("a final block that ends within the tail does not have the message's end read once more")
+        void readsAFinalBlockThatEndsInTheTailOnce() throws Exception {
+            byte[] compressed = bytes("00 01 00 fe ff 73 73 04"); // stored "s"; final, of fixed codes, "A", 00 cut off
+            try (RawClient client = open(true)) {
+                client.send(frame(FIN | RSV1 | BINARY, compressed));
+                assertMessageOr1007(client, "sA".getBytes(UTF_8));
+            }
+        }
+
+        @Test
+        @DisplayName("nor what is before it, wherever it stands in the server's buffer")
+        void readsAFinalBlockAtTheBufferEndOnce() throws Exception {
+            for (int more = 0; more <= 4; more++) {
+                int stored = 64 * KIB + more - 8 - 5 - 1; // so that 64 KiB and so many bytes more are sent
+                byte[] message = payload(TEXT, stored);
+                byte[] compressed = RawClient.concat(RawClient.bytes(0, stored, stored >> 8, ~stored, ~stored >> 8),
+                    message, bytes("03")); // a final empty block, its second byte cut off
+                try (RawClient client = open(true)) {
+                    byte[] sent = frame(FIN | RSV1 | BINARY, compressed);
+                    assertEquals(64 * KIB + more, sent.length);
+                    client.send(sent);
+                    assertMessageOr1007(client, message);
+                } catch (AssertionError | IOException e) {
+                    throw new AssertionError(more + " bytes more than 64 KiB: " + e, e);
+                }
+            }
+        }
+
+        @Test
+        @DisplayName("RSV1 without the extension, on a continuation, on a control frame: 1002")
+        void refusesRsv1WhereItDoesNotBelong() throws Exception {
+            byte[] hello = bytes("f2 48 cd c9 c9 07 00");
+            try (RawClient client = open(false)) {
+                client.send(frame(FIN | RSV1 | TEXT, hello));
+                assertFails(client, 1002);
+            }
+            for (byte[] sent : List.of(
+                    RawClient.concat(frame(RSV1 | TEXT, hello, 0, 3), frame(FIN | RSV1, hello, 3, 7)),
+                    RawClient.concat(frame(TEXT, "Hel"), frame(FIN | RSV1, "lo")),
+                    frame(FIN | RSV1 | PING, ""), frame(FIN | RSV1 | PONG, hello),
+                    frame(FIN | RSV1 | CLOSE, RawClient.closing(1000))))
+                try (RawClient client = open(true)) {
+                    client.send(sent);
+                    assertFails(client, 1002);
+                }
         }
     }
 }

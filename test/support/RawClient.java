@@ -1,6 +1,7 @@
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
+import java.io.BufferedInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.DataInputStream;
 import java.io.EOFException;
@@ -8,8 +9,12 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.net.InetSocketAddress;
 import java.net.Socket;
+import java.net.SocketTimeoutException;
+import java.nio.ByteBuffer;
 import java.util.Arrays;
+import java.util.zip.DataFormatException;
 import java.util.zip.Deflater;
+import java.util.zip.Inflater;
 
 /** A client made of bytes: it knows HTTP and RFC 6455 by itself, and shares no code with the server. */
 final class RawClient implements AutoCloseable {
@@ -48,7 +53,7 @@ final class RawClient implements AutoCloseable {
         socket.connect(new InetSocketAddress("127.0.0.1", port));
         socket.setTcpNoDelay(true);
         socket.setSoTimeout(20_000);
-        in = new DataInputStream(new java.io.BufferedInputStream(socket.getInputStream(), 65536));
+        in = new DataInputStream(new BufferedInputStream(socket.getInputStream(), 65536));
         out = socket.getOutputStream();
     }
 
@@ -124,24 +129,26 @@ final class RawClient implements AutoCloseable {
 
     /** A masked frame. */
     static byte[] frame(int firstByte, byte[] payload) {
-        ByteArrayOutputStream frame = new ByteArrayOutputStream();
-        frame.write(firstByte);
-        if (payload.length < 126) {
-            frame.write(0x80 | payload.length);
-        } else if (payload.length < 65536) {
-            frame.write(0x80 | 126);
-            frame.write(payload.length >> 8);
-            frame.write(payload.length);
-        } else {
-            frame.write(0x80 | 127);
-            for (int shift = 56; shift >= 0; shift -= 8)
-                frame.write((int) ((long) payload.length >> shift));
-        }
+        return frame(firstByte, payload, 0, payload.length);
+    }
+
+    /** A masked frame of a part of the bytes. */
+    static byte[] frame(int firstByte, byte[] bytes, int from, int to) {
+        int length = to - from;
+        int extended = length < 126 ? 0 : length < 65536 ? 2 : 8; // bytes
+        ByteBuffer frame = ByteBuffer.allocate(2 + extended + 4 + length);
+        frame.put((byte) firstByte);
+        if (extended == 0)
+            frame.put((byte) (0x80 | length));
+        else if (extended == 2)
+            frame.put((byte) (0x80 | 126)).putShort((short) length);
+        else
+            frame.put((byte) (0x80 | 127)).putLong(length);
         byte[] mask = {0x37, (byte) 0xfa, 0x21, 0x3d}; // of the RFC's example (§5.7)
-        frame.writeBytes(mask);
-        for (int i = 0; i < payload.length; i++)
-            frame.write(payload[i] ^ mask[i % 4]);
-        return frame.toByteArray();
+        frame.put(mask);
+        for (int i = 0; i < length; i++)
+            frame.put((byte) (bytes[from + i] ^ mask[i % 4]));
+        return frame.array();
     }
 
     static byte[] frame(int firstByte, String payload) {
@@ -158,6 +165,20 @@ final class RawClient implements AutoCloseable {
         if (!Arrays.equals(buffer, length - 4, length, new byte[] {0, 0, -1, -1}, 0, 4))
             throw new AssertionError("no tail of 00 00 ff ff");
         return Arrays.copyOf(buffer, length - 4);
+    }
+
+    /** The message of a compressed frame, which stands for itself: no context is taken over (RFC 7692 §7.2.2). */
+    static byte[] inflated(byte[] payload) throws DataFormatException {
+        Inflater inflater = new Inflater(true);
+        inflater.setInput(concat(payload, bytes(0, 0, 0xFF, 0xFF)));
+        ByteArrayOutputStream message = new ByteArrayOutputStream();
+        byte[] buffer = new byte[65536];
+        for (int n = inflater.inflate(buffer); n > 0; n = inflater.inflate(buffer))
+            message.write(buffer, 0, n);
+        if (inflater.getRemaining() != 0)
+            throw new AssertionError("there are bytes that no block has: " + inflater.getRemaining());
+        inflater.end();
+        return message.toByteArray();
     }
 
     /** The payload of a close frame. */
@@ -210,6 +231,14 @@ final class RawClient implements AutoCloseable {
         }
     }
 
+    /** Sends a request; returns the whole answer, behind which the connection ends. */
+    static String lastAnswer(int port, String request) throws IOException {
+        try (RawClient client = new RawClient(port)) {
+            client.send(request);
+            return new String(client.in.readAllBytes(), UTF_8);
+        }
+    }
+
     /** Whether the server has ended the connection in order: nothing more comes, and no reset. */
     boolean atEnd() throws IOException {
         try {
@@ -225,7 +254,7 @@ final class RawClient implements AutoCloseable {
         try {
             in.readByte();
             return false;
-        } catch (java.net.SocketTimeoutException e) {
+        } catch (SocketTimeoutException e) {
             return false;
         } catch (IOException e) {
             return true;

@@ -2,7 +2,8 @@
 # junit.sh JDK JAR SHA256: has Maven fetch JUnit's console launcher, JAR in the folder it names, and checks what came.
 jdk=$1 jar=$2 sum=$3
 if ! command -v mvn >/dev/null; then
-  echo "no mvn was found, which fetches JUnit for the tests: Debian 12, Debian 13 and Ubuntu have it (apt install maven)" >&2
+  echo "no mvn was found, which fetches JUnit for the tests:" \
+    "Debian 12, Debian 13 and Ubuntu have it (apt install maven)" >&2
   exit 1
 fi
 command -v java >/dev/null || export JAVA_HOME="$jdk" # where mvn has none of its own
