@@ -7,6 +7,8 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 @DisplayName("Broadcast: everybody gets everything, in order, once")
 class BroadcastTest {
@@ -50,15 +52,21 @@ class BroadcastTest {
         return "message " + i + " " + "x".repeat(i % 300); // over both short length encodings
     }
 
-    @Test
-    void whoHasSeenTheAnswerToItsHandshakeMissesNoMessage() throws Exception {
+    @ParameterizedTest(name = "while {0} others listen")
+    @ValueSource(ints = {0, 1})
+    void aListenerThatHasSeenTheAnswerToItsHandshakeMissesNoMessage(int others) throws Exception {
         try (TestServer server = new TestServer()) {
+            List<RawClient> staying = new ArrayList<>();
+            for (int i = 0; i < others; i++)
+                staying.add(RawClient.admitted(server.port(), "/"));
             for (int i = 0; i < 100; i++) {
                 try (RawClient client = RawClient.admitted(server.port(), "/")) {
                     assertEquals(200, server.post("message " + i));
                     assertEquals("message " + i, client.text());
                 }
             }
+            for (RawClient client : staying)
+                client.close();
         }
     }
 

@@ -7,6 +7,7 @@ import java.io.PrintStream;
 import java.time.Instant;
 import java.util.List;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -119,5 +120,41 @@ class LogTest {
             log.tick();
         events("refused", 2 * BURST);
         assertEquals(1 + BURST, lines().size());
+    }
+
+    @Nested
+    @DisplayName("of a server")
+    class OfAServer extends GuardedServer {
+        @Test
+        @DisplayName("an origin is escaped and cut in the log")
+        void escapesAndCutsAnOrigin() throws Exception {
+            try (RawClient client = new RawClient(server.port())) {
+                String origin = "https://a\"b\\c\td\u00e9\u0085" + "x".repeat(5_000) + "tail";
+                client.send(RawClient.handshake("/", "Origin: " + origin));
+                assertEquals(401, RawClient.status(client.answer()));
+                String line = server.awaitLog("127.0.0.1:" + client.socket.getLocalPort());
+                assertTrue(line.contains("https://a\\\"b\\\\c\\u0009d\\u00e9\\u0085xxx"), line);
+                assertTrue(line.chars().allMatch(c -> c >= ' ' && c < 0x7F), line);
+                assertFalse(line.contains("tail"), line);
+                assertTrue(line.length() < 300, line);
+                assertTrue(line.endsWith(": No token supplied"), line);
+            }
+        }
+
+        @Test
+        @DisplayName("control characters, which would forge a line, are malformed, and do not get into the log")
+        void refusesControlCharacters() throws Exception {
+            for (char c : new char[] {0, '\n', '\r', 0x1B, 0x7F})
+                try (RawClient client = new RawClient(server.port())) {
+                    client.send(RawClient.handshake("/", "Origin: https://a" + c + "forged: line"));
+                    assertEquals(400, RawClient.status(client.answer()), "character " + (int) c);
+                    server.awaitLog("127.0.0.1:" + client.socket.getLocalPort());
+                }
+            server.close();
+            assertFalse(server.log().contains("forged"), server.log());
+            server.log().lines().filter(line -> line.contains("127.0.0.1:")).forEach(line ->
+                assertTrue(line.chars().allMatch(c -> c >= ' ' && c < 0x7F), line));
+            assertFalse(server.log().chars().anyMatch(c -> c < ' ' && c != '\n'), server.log());
+        }
     }
 }

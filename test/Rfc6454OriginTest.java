@@ -151,4 +151,25 @@ class Rfc6454OriginTest {
             () -> NanoStreamWs.OriginPolicy.of(List.of("example.com", entry))).getMessage();
         assertTrue(message.contains("--origin") && message.chars().allMatch(c -> c >= ' ' && c < 0x7F), message);
     }
+
+    @Test
+    @DisplayName("RFC 6455 §4.2.2: an origin that is not listed is 403, and the log says so")
+    void refusesAnOriginThatIsNotListed() throws Exception {
+        try (TestServer listed = new TestServer("--origin=example.com,https://a.example:8443")) {
+            for (String origin : new String[] {"Origin: https://evil.example", "Origin: null",
+                    "Origin: https://a.example", "Origin: https://example.com.evil.example",
+                    "X-Origin: https://example.com"})
+                try (RawClient client = new RawClient(listed.port())) {
+                    client.send(RawClient.handshake("/", origin));
+                    SharedServer.assertRefused(client, "403 Forbidden");
+                    String line = listed.awaitLog("127.0.0.1:" + client.socket.getLocalPort());
+                    assertTrue(line.contains("Origin is not allowed"), line);
+                    if (origin.startsWith("Origin"))
+                        assertTrue(line.contains(origin.substring(8)), line);
+                }
+            for (String origin : new String[] {"https://example.com", "http://EXAMPLE.com:81",
+                    "https://a.example:8443"})
+                RawClient.admitted(listed.port(), "/", "Origin: " + origin).close();
+        }
+    }
 }

@@ -1,11 +1,8 @@
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.security.MessageDigest;
-import java.util.ArrayList;
 import java.util.Base64;
-import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
@@ -220,97 +217,6 @@ class Rfc6455OpeningHandshakeTest extends SharedServer {
             assertEquals(1000, client.frame().code());
             assertTrue(client.atEnd());
         }
-    }
-
-    @Test
-    @DisplayName("who has seen the 101 misses no message")
-    void missesNothingAfterTheAnswer() throws Exception {
-        for (int i = 0; i < 20; i++)
-            try (RawClient client = RawClient.admitted(server.port(), "/")) {
-                assertEquals(200, server.post("message " + i));
-                assertEquals("message " + i, client.text());
-            }
-    }
-
-    @Test
-    @DisplayName("§4.2.2: an origin that is not listed is 403, and the log says so")
-    void refusesAnOriginThatIsNotListed() throws Exception {
-        try (TestServer listed = new TestServer("--origin=example.com,https://a.example:8443")) {
-            for (String origin : new String[] {"Origin: https://evil.example", "Origin: null",
-                    "Origin: https://a.example", "Origin: https://example.com.evil.example",
-                    "X-Origin: https://example.com"})
-                try (RawClient client = new RawClient(listed.port())) {
-                    client.send(RawClient.handshake("/", origin));
-                    assertRefused(client, "403 Forbidden");
-                    String line = listed.awaitLog("127.0.0.1:" + client.socket.getLocalPort());
-                    assertTrue(line.contains("Origin is not allowed"), line);
-                    if (origin.startsWith("Origin"))
-                        assertTrue(line.contains(origin.substring(8)), line);
-                }
-            for (String origin : new String[] {"https://example.com", "http://EXAMPLE.com:81",
-                    "https://a.example:8443"})
-                RawClient.admitted(listed.port(), "/", "Origin: " + origin).close();
-        }
-    }
-
-    @Test
-    @DisplayName("--max-listeners: 503 with Retry-After; the token stays good, and a place becomes free again")
-    void refusesWhereThereIsNoRoom() throws Exception {
-        try (TestServer full = new TestServer("--max-listeners=2", "--secret=" + TestServer.SECRET)) {
-            List<RawClient> inside = new ArrayList<>();
-            for (int i = 0; i < 2; i++)
-                inside.add(RawClient.admitted(full.port(), "/?t=" + TestToken.fresh(full)));
-            String token = TestToken.fresh(full);
-            for (int i = 0; i < 3; i++) // a refusal takes no place
-                try (RawClient client = new RawClient(full.port())) {
-                    client.send(RawClient.handshake("/?t=" + token));
-                    String answer = assertRefused(client, "503 Service Unavailable");
-                    assertTrue(Integer.parseInt(RawClient.field(answer, "Retry-After")) > 0);
-                }
-            inside.removeFirst().close();
-            full.awaitListeners(1);
-            TestServer.await("a place", () -> isAdmitted(full, token, inside));
-            try (RawClient client = new RawClient(full.port())) {
-                assertEquals(503, RawClient.status(client.upgrade("/?t=" + TestToken.fresh(full))), "full again");
-            }
-            for (RawClient client : inside)
-                client.close();
-        }
-    }
-
-    private static boolean isAdmitted(TestServer server, String token, List<RawClient> inside) {
-        try {
-            inside.add(RawClient.admitted(server.port(), "/?t=" + token));
-            return true;
-        } catch (java.io.IOException e) {
-            assertTrue(e.getMessage().contains(" 503 "), e.getMessage());
-            return false;
-        }
-    }
-
-    @Test
-    @DisplayName("a refused client that goes on sending still gets the answer, and no reset")
-    void refusesInOrder() throws Exception {
-        try (RawClient client = new RawClient(server.port())) {
-            client.send(RawClient.concat(get(HOST, UPGRADE, CONNECTION, VERSION).getBytes(UTF_8), new byte[10_000]));
-            assertRefused(client, "400 Bad Request");
-            for (int i = 0; i < 100; i++)
-                client.send(new byte[1_000]);
-        }
-    }
-
-    @Test
-    @DisplayName("a head that is too large is 431")
-    void refusesALargeHead() throws Exception {
-        List<String> requests = new ArrayList<>();
-        requests.add(RawClient.handshake("/?t=" + "a".repeat(NanoStreamWs.Limits.MAX_HEAD)));
-        requests.add(RawClient.handshake("/", "X: " + "a".repeat(NanoStreamWs.Limits.MAX_HEAD)));
-        requests.add(RawClient.handshake("/", "X: a\r\n".repeat(NanoStreamWs.Limits.MAX_FIELDS).strip()));
-        for (String request : requests)
-            try (RawClient client = new RawClient(server.port())) {
-                client.send(request);
-                assertRefused(client, "431 Request Header Fields Too Large");
-            }
     }
 
     @Test

@@ -13,6 +13,7 @@ import java.util.stream.Stream;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -435,5 +436,32 @@ class Rfc7519TokenTest {
         assertEquals(1_000, Stream.generate(() -> NanoStreamWs.Jwt.sign(SECRET.getBytes(UTF_8), NOW,
             Duration.ofSeconds(10)))
             .limit(1_000).distinct().count());
+    }
+
+    @Nested
+    @DisplayName("at the server")
+    class AtTheServer extends GuardedServer {
+        @Test
+        @DisplayName("a token works until just before it expires, and a fraction of a second counts")
+        void admitsUntilItExpires() throws Exception {
+            server.now = Instant.ofEpochSecond(2_000_000_000L, 499_000_000);
+            assertEquals(101, knock("/?t=" + TestToken.of("{\"exp\":2000000000.5}")));
+            server.now = server.now.plusMillis(1);
+            assertEquals(401, knock("/?t=" + TestToken.of("{\"exp\":2000000000.5,\"jti\":1}")));
+        }
+
+        @Test
+        @DisplayName("of several secrets any will do, and a token works once whichever it is")
+        void takesAnyOfTheSecrets() throws Exception {
+            try (TestServer two = new TestServer("--secret=one", "--secret=two")) {
+                String payload = "{\"exp\":" + (two.now.getEpochSecond() + 60) + "}";
+                for (String secret : new String[] {"one", "two"}) {
+                    String token = TestToken.of(TestToken.HEADER, payload, secret, "HmacSHA256");
+                    assertEquals(101, knock(two, "/?t=" + token));
+                    assertEquals(401, knock(two, "/?t=" + token));
+                }
+                assertEquals(401, knock(two, "/?t=" + TestToken.of(payload)));
+            }
+        }
     }
 }

@@ -209,7 +209,7 @@ class Rfc9112RequestTest {
 
     @Nested
     @DisplayName("§3.2 Host")
-    class Host {
+    class Host extends SharedServer {
         @ParameterizedTest
         @ValueSource(strings = {"", "h", "h:80", "example.com", "my_host:8080", "127.0.0.1", "[::1]", "[::1]:8080",
             "::ffff:127.0.0.1", "xn--bcher-kva.example", "a%20b", "h:"})
@@ -242,6 +242,17 @@ class Rfc9112RequestTest {
             assertFalse(request.http11());
             assertEquals("/a", request.path());
             assertEquals("b", request.query());
+        }
+
+        @ParameterizedTest
+        @DisplayName("a Nano node's Host, an IPv6 address without brackets, is taken")
+        @ValueSource(strings = {"::ffff:127.0.0.1", "::1", "[::1]:17076", "localhost:17076", ""})
+        void takesTheHostOfANanoNode(String host) throws Exception {
+            try (RawClient feed = new RawClient(server.feedPort())) {
+                feed.send("POST / HTTP/1.1\r\nHost: " + host
+                    + "\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+                assertOk(feed);
+            }
         }
     }
 

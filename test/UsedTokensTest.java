@@ -6,11 +6,17 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.Test;
 
 @DisplayName("Used tokens: a token works once")
@@ -149,5 +155,87 @@ class UsedTokensTest {
             sum += won.get();
         assertEquals(tokens, sum);
         assertEquals(tokens, used.size());
+    }
+
+    @Nested
+    @DisplayName("at the server")
+    class AtTheServer extends GuardedServer {
+        @Test
+        @DisplayName("the documented token is admitted, once")
+        void admitsTheDocumentedTokenOnce() throws Exception {
+            assertEquals(101, knock("/?t=" + TestServer.DOCUMENTED_TOKEN));
+            assertUnauthorized("Token has already been used", "/?t=" + TestServer.DOCUMENTED_TOKEN);
+        }
+
+        @Test
+        @DisplayName("a refusal for any other reason does not use the token up")
+        void keepsATokenThatWasRefused() throws Exception {
+            String token = TestToken.fresh(server), secret = "--secret=" + TestServer.SECRET;
+            try (TestServer strict = new TestServer(secret, "--origin=example.com", "--max-listeners=1")) {
+                strict.now = server.now;
+                assertEquals(403, knock(strict, "/?t=" + token, "Origin: https://evil.example"));
+                String ok = "Origin: https://example.com";
+                for (String broken : List.of("Sec-WebSocket-Key: AAAA", "Sec-WebSocket-Version: 8", "Host: other"))
+                    assertEquals(400, knock(strict, "/?t=" + token, ok, broken));
+                try (RawClient client = new RawClient(strict.port())) {
+                    client.send("GET /?t=" + token + " HTTP/1.1\r\nHost: a\r\n" + ok + "\r\n\r\n");
+                    assertEquals(200, RawClient.status(client.answer()), "the page, for which no token is needed");
+                }
+                try (RawClient inside = RawClient.admitted(strict.port(), "/?t=" + TestToken.fresh(strict), ok)) {
+                    assertEquals(503, knock(strict, "/?t=" + token, ok));
+                    inside.send(RawClient.frame(0x88, RawClient.closing(1000)));
+                    assertTrue(inside.frame().isClose());
+                }
+                strict.awaitLog("left");
+                assertEquals(101, knock(strict, "/?t=" + token, ok));
+                TestServer.await("it has left", () -> strict.log().split(" left ", -1).length == 3);
+                assertEquals(401, knock(strict, "/?t=" + token, ok));
+            }
+        }
+
+        @RepeatedTest(10)
+        @DisplayName("64 connections with one token at the same moment: one is admitted")
+        void admitsOneOfMany() throws Exception {
+            int many = 64;
+            String request = RawClient.handshake("/?t=" + TestToken.fresh(server));
+            List<RawClient> clients = new ArrayList<>();
+            CountDownLatch ready = new CountDownLatch(many), go = new CountDownLatch(1);
+            try (ExecutorService threads = Executors.newFixedThreadPool(many)) {
+                for (int i = 0; i < many; i++) {
+                    clients.add(new RawClient(server.port()));
+                    clients.getLast().send(request.substring(0, request.length() - 1)); // all but the last byte
+                }
+                List<Future<Integer>> answers = new ArrayList<>();
+                for (RawClient client : clients) {
+                    Callable<Integer> knock = () -> {
+                        ready.countDown();
+                        go.await();
+                        client.send("\n");
+                        return RawClient.status(client.head());
+                    };
+                    answers.add(threads.submit(knock));
+                }
+                ready.await();
+                go.countDown();
+                List<Integer> statuses = new ArrayList<>();
+                for (Future<Integer> answer : answers)
+                    statuses.add(answer.get());
+                assertEquals(1, Collections.frequency(statuses, 101), statuses.toString());
+                assertEquals(many - 1, Collections.frequency(statuses, 401), statuses.toString());
+                server.awaitListeners(1);
+            } finally {
+                for (RawClient client : clients)
+                    client.close();
+            }
+        }
+
+        @Test
+        @DisplayName("a page does not use up a token")
+        void usesUpNoToken() throws Exception {
+            String token = TestToken.fresh(server);
+            assertEquals(200, RawClient.status(RawClient.lastAnswer(server.port(),
+                "GET /?t=" + token + " HTTP/1.1\r\nHost: localhost\r\n\r\n")));
+            RawClient.admitted(server.port(), "/?t=" + token).close();
+        }
     }
 }

@@ -118,6 +118,11 @@ final class RawClient implements AutoCloseable {
         return Integer.parseInt(head.substring(9, 12));
     }
 
+    /** What follows the head of an answer. */
+    static String body(String answer) {
+        return answer.substring(answer.indexOf("\r\n\r\n") + 4);
+    }
+
     /** A field of an answer's head, several of one name with a comma between; null where there is none. */
     static String field(String head, String name) {
         String found = null;

@@ -44,7 +44,7 @@ abstract class SharedServer {
     static String assertRefused(RawClient client, String status) throws Exception {
         String answer = client.answer(), head = answer.substring(0, answer.indexOf("\r\n\r\n"));
         assertEquals("HTTP/1.1 " + status, head.lines().findFirst().orElseThrow());
-        assertEquals(status + '\n', answer.substring(head.length() + 4), "the body says no more than the status");
+        assertEquals(status + '\n', RawClient.body(answer), "the body says no more than the status");
         assertTrue(List.of(RawClient.field(answer, "Connection").toLowerCase().split(", *")).contains("close"), head);
         assertNull(RawClient.field(answer, "Sec-WebSocket-Accept"));
         assertTrue(client.atEnd(), "the connection ends in order");
@@ -55,6 +55,6 @@ abstract class SharedServer {
     static void assertOk(RawClient feed) throws Exception {
         String answer = feed.answer();
         assertEquals("HTTP/1.1 200 OK", answer.lines().findFirst().orElseThrow());
-        assertEquals("ok", answer.substring(answer.indexOf("\r\n\r\n") + 4));
+        assertEquals("ok", RawClient.body(answer));
     }
 }

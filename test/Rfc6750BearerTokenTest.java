@@ -1,0 +1,40 @@
+import static org.junit.jupiter.api.Assertions.*;
+
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Test;
+
+@DisplayName("RFC 6750 §2 Where a token stands: in a field or in the query")
+class Rfc6750BearerTokenTest extends GuardedServer {
+    @Test
+    @DisplayName("§2.1: Authorization: Bearer, in any case")
+    void takesABearerToken() throws Exception {
+        assertEquals(101, knock("/", "Authorization: Bearer " + TestToken.fresh(server)));
+        assertEquals(101, knock("/any?x=y", "authorization: bearer " + TestToken.fresh(server)));
+    }
+
+    @Test
+    void takesTheSameTokenInBothPlaces() throws Exception {
+        String token = TestToken.fresh(server);
+        assertEquals(101, knock("/?t=" + token, "Authorization: Bearer " + token));
+        assertEquals(401, knock("/", "Authorization: Bearer " + token), "it is the same token");
+    }
+
+    @Test
+    @DisplayName("what leaves open which token is meant is 400, and uses none up")
+    void refusesTwoTokens() throws Exception {
+        String one = TestToken.fresh(server), two = TestToken.fresh(server);
+        assertEquals(400, knock("/?t=" + one, "Authorization: Bearer " + two));
+        assertEquals(400, knock("/?t=", "Authorization: Bearer " + two));
+        assertEquals(400, knock("/?t=" + one + "&t=" + two));
+        assertEquals(400, knock("/?t=" + one + "&t=" + one));
+        assertEquals(400, knock("/?t=" + one + "&%74=" + one));
+        assertEquals(400, knock("/", "Authorization: Bearer " + one, "Authorization: Bearer " + one));
+        assertEquals(101, knock("/?t=" + one));
+        assertEquals(101, knock("/?t=" + two));
+    }
+
+    @Test
+    void takesATokenAmongOtherParameters() throws Exception {
+        assertEquals(101, knock("/a/b?x=1&t=" + TestToken.fresh(server) + "&y"));
+    }
+}
