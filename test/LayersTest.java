@@ -1,0 +1,335 @@
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Function;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+@DisplayName("Layers: what a section of the source may name, how dense it is, and what is not loaded")
+class LayersTest {
+    /** A text that is as it should be. */
+    private static final String GOOD = """
+        import java.util.Map;
+
+        final class Sample {
+            static final String VERSION = "1";
+
+            // ==== Part I. Core ================================================
+            // What everybody reads.
+
+            // ---- 1. Limits ---------------------------------------------------
+            /** Not a use: {@link Server}, Page. */
+            static final class Limits {
+                static final int MOST = 1;
+            }
+
+            // ---- 7. Token (RFC 7519) -----------------------------------------
+            // Says who may listen.
+
+            record Token(String text) {
+                private record Entry(String name) { }
+
+                static String quote(Map<String, String> all) {
+                    for (Map.Entry<String, String> one : all.entrySet()) // no Entry of ours, and no Server
+                        System.out.println("Server \\" Page" + 'P' + one + VERSION + Limits.MOST);
+                    return \"""
+                        Page \\\""" "" Server
+                        \""";
+                }
+            }
+
+            // ==== Part II. Parts ==============================================
+
+            // ---- 16. Page ----------------------------------------------------
+            // A page that shows the stream.
+            // Off unless --page is given.
+            // Touches nothing.
+            // Implements Token,
+            // as a word.
+            // When it fails the browser is told.
+
+            static final class Page {
+                enum State { OPEN }
+
+                private interface Entry { }
+
+                static int serve(Token token) {
+                    return token.text.length();
+                }
+
+                static int twice(Token token) {
+                    return 2 * serve(token); // its own
+                }
+            }
+
+            // ---- 19. Health --------------------------------------------------
+            // Off unless --health is given.
+            // Touches nothing.
+            // Implements nothing.
+            // When it fails nobody is told.
+            interface Health { }
+
+            // ==== Part III. Assembly ==========================================
+
+            // ---- 24. Server --------------------------------------------------
+            static final class Server {
+                final Map<Health, Page.Entry> all = Map.of();
+            }
+
+            // ---- 25. main ----------------------------------------------------
+            static final int OTHER = 1, LATER = 2;
+
+            public static void main(String[] args) {
+                serve(new Server());
+            }
+
+            private static void serve(Server server) {
+                Page.serve(new Token(VERSION));
+            }
+        }
+        """;
+
+    private static SourceText good() {
+        return new SourceText(GOOD);
+    }
+
+    /** The good text with a change, which has to be one. */
+    private static SourceText changed(String from, String to) {
+        assertTrue(GOOD.contains(from), from);
+        return new SourceText(GOOD.replace(from, to));
+    }
+
+    private static SourceText source() throws IOException {
+        return new SourceText(Files.readString(Path.of("NanoStreamWs.java")));
+    }
+
+    /** What is wrong with a text. */
+    private enum Check {
+        MISPLACED(SourceText::misplaced),
+        FROM_BELOW(SourceText::usesFromBelow),
+        OUT_OF_THE_CORE(SourceText::usesOutOfTheCore),
+        AMONG_THE_PARTS(SourceText::usesAmongTheParts),
+        WITHOUT_FACTS(SourceText::withoutFacts),
+        TOO_DENSE(SourceText::tooDense),
+        ON_DEMAND(SourceText::importsOnDemand);
+
+        final Function<SourceText, List<String>> function;
+
+        Check(Function<SourceText, List<String>> function) {
+            this.function = function;
+        }
+
+        String of(SourceText text) {
+            return String.join("\n", function.apply(text));
+        }
+    }
+
+    @Test
+    @DisplayName("sections are in ascending order, each in its part")
+    void everySectionIsInItsPlace() throws IOException {
+        assertEquals("", Check.MISPLACED.of(source()));
+    }
+
+    @Test
+    @DisplayName("no section names what is declared below it")
+    void everySectionNeedsOnlyWhatIsAboveIt() throws IOException {
+        assertEquals("", Check.FROM_BELOW.of(source()));
+    }
+
+    @Test
+    @DisplayName("part I names nothing of part II or III")
+    void theCoreNeedsNoPart() throws IOException {
+        assertEquals("", Check.OUT_OF_THE_CORE.of(source()));
+    }
+
+    @Test
+    @DisplayName("no section of part II names another one's types")
+    void noPartNeedsAnother() throws IOException {
+        assertEquals("", Check.AMONG_THE_PARTS.of(source()));
+    }
+
+    @Test
+    @DisplayName("each banner in part II has its four facts")
+    void everyPartHasItsFacts() throws IOException {
+        assertEquals("", Check.WITHOUT_FACTS.of(source()));
+    }
+
+    @Test
+    @DisplayName("no section is too dense, no line too long, no part too large")
+    void nothingIsTooDense() throws IOException {
+        assertEquals("", Check.TOO_DENSE.of(source()));
+    }
+
+    @Test
+    @DisplayName("imports name single types")
+    void importsNameSingleTypes() throws IOException {
+        assertEquals("", Check.ON_DEMAND.of(source()));
+    }
+
+    @Test
+    @DisplayName("a good text passes all checks")
+    void aGoodTextPasses() {
+        for (Check check : Check.values())
+            assertEquals("", check.of(good()), check.name());
+    }
+
+    /** A check, what it says, and a change of the good text that has it say so. */
+    private static Arguments bad(Check check, String says, String from, String to) {
+        return Arguments.of(check, says, from, to);
+    }
+
+    static Stream<Arguments> badTexts() {
+        String before = "    static final int MOST = ";
+        return Stream.of(
+            bad(Check.MISPLACED, "expected parts 1, 2, 3, got \\[1, 3]\nsection 16 Page is in part 1\n.*",
+                "// ==== Part II. ", "// == Part II. "),
+            bad(Check.MISPLACED, "expected parts 1, 2, 3, got \\[1, 2, 3, 2, 3]",
+                "// ==== Part II. Parts", "// ==== Part II. A\n// ==== Part III. B\n// ==== Part II. Parts"),
+            bad(Check.MISPLACED, "expected .*, got \\[2, 3]\nsection 1 Limits is in part 0\nsection 7 .*",
+                "// ==== Part I. Core", "int i; // ==== Part I. Core"),
+            bad(Check.MISPLACED, "part 3 has no section", "// ---- 2", "// -- 2"),
+            bad(Check.MISPLACED, "section 7 Token comes after 8", "1. Limits", "8. Limits"),
+            bad(Check.MISPLACED, "section 7 Token comes after 7", "1. Limits", "7. Limits"),
+            bad(Check.MISPLACED, "section 16 Limits is in part 1\nsection 7 Token comes after 16",
+                "1. Limits", "16. Limits"),
+            bad(Check.MISPLACED, "section 23 Health is in part 2", "19. Health", "23. Health"),
+            bad(Check.FROM_BELOW, "line 12, section 1 Limits: names Token of section 7 Token",
+                before, "    Token token;\n" + before),
+            bad(Check.FROM_BELOW, "line 12, section 1 Limits: names Token of section 7 Token",
+                before, "    java.util.List<? super Token[]> tokens;\n" + before),
+            bad(Check.FROM_BELOW, ".* names Token of .*\n.* names Entry of section 7 Token",
+                before, "    Token.Entry entry;\n" + before),
+            bad(Check.FROM_BELOW, ".*: names serve of section 25 main", before,
+                "    int i = serve(null);\n" + before),
+            bad(Check.FROM_BELOW, ".*: names serve of section 25 main", before,
+                "    Runnable run = Sample::serve;\n" + before),
+            bad(Check.FROM_BELOW, ".*: names LATER of section 25 main", before,
+                "    int i = -LATER;\n" + before),
+            bad(Check.FROM_BELOW, "line 1, section 0 head: names Server of section 24 Server",
+                "import", "import static Sample.Server;\nimport"),
+            bad(Check.OUT_OF_THE_CORE, ".* names Page of section 16 Page\n.* names State of section 16 Page",
+                before, "    Page.State state;\n" + before),
+            bad(Check.OUT_OF_THE_CORE, "line .*, section 7 Token: names Server of section 24 Server",
+                "private record Entry(String name)", "private record Entry(Server name)"),
+            bad(Check.AMONG_THE_PARTS, "line .*, section 19 Health: names Page of section 16 Page",
+                "interface Health", "interface Health extends Page"),
+            bad(Check.AMONG_THE_PARTS, "line .*, section 16 Page: names Health of section 19 Health",
+                "enum State { OPEN }", "enum State { OPEN; Health health; }"),
+            bad(Check.WITHOUT_FACTS, "section 19 Health: expected \\[.*], got \\[Off .*, Touches, When .*]",
+                "// Implements nothing.", "// It is a word."),
+            bad(Check.WITHOUT_FACTS, "section 19 Health: .* got \\[Off unless, Implements, Touches, .*]",
+                "// Touches nothing.\n    // Implements nothing.",
+                "// Implements nothing.\n    // Touches nothing."),
+            bad(Check.WITHOUT_FACTS, "section 16 Page: .* got \\[]",
+                "// A page that shows the stream.", "\n    // A page that shows the stream."),
+            bad(Check.WITHOUT_FACTS, "section 16 Page: .* got \\[.*, Touches, Implements, Implements, .*]",
+                "// as a word", "// Implements more"),
+            bad(Check.TOO_DENSE, "section 1 Limits: [\\d.]+ tokens a line", before + "1;",
+                ("    int " + "a, ".repeat(10) + "b;\n").repeat(9)),
+            bad(Check.TOO_DENSE, ".*\nline 12: 25 tokens", before + "1;",
+                "    int " + "a, ".repeat(11) + "b;"),
+            bad(Check.TOO_DENSE, "line 12: 111 columns", before + "1;",
+                before + "1;" + " ".repeat(73) + "// \u00fc"),
+            bad(Check.TOO_DENSE, "part 1: 150\\d\\d tokens", before + "1;", "    int a;\n".repeat(5_000)),
+            bad(Check.TOO_DENSE, "part 2: 85\\d\\d tokens", "enum State",
+                "int a;\n".repeat(2_820) + "enum State"),
+            bad(Check.TOO_DENSE, "part 3: 35\\d\\d tokens", "serve(new Server());", "int a;\n".repeat(1_160)),
+            bad(Check.TOO_DENSE, "all: 270\\d\\d tokens", "static final String VERSION",
+                "int a;\n".repeat(8_950) + "static final String VERSION"),
+            bad(Check.ON_DEMAND, "line 1", "import java.util.Map;", "import java.util.*;"),
+            bad(Check.ON_DEMAND, "line 2", "import java.util.Map;", "\nimport static java.util.Map.*;"));
+    }
+
+    @ParameterizedTest(name = "{0}: {1}")
+    @MethodSource("badTexts")
+    @DisplayName("a bad text does not")
+    void aBadTextDoesNot(Check check, String says, String from, String to) {
+        String said = check.of(changed(from, to));
+        assertTrue(said.matches("(?s)" + says), said);
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+        // Server, in a comment
+        /* Server, in a comment */
+        String a = "Server \\" Server \\\\" + "Server";
+        char a = '\\'', b = '"', c = 'S'; // " Server
+        String a = "// Server"; String b = "/* Server";
+        String a = "x"; /* " */ String b = "Server";
+        Map.Entry<String, String> entry; Map.Server other;
+        Object server = this.Server, b = server().Server, c = server[0].main;
+        int main = 1, serve = main + this.serve(1) + x.serve(1);
+        """)
+    @DisplayName("nor is anything else taken for a use")
+    void nothingElseIsAUse(String line) {
+        String before = "    static final int MOST = ";
+        assertEquals("", Check.FROM_BELOW.of(changed(before, line + '\n' + before)));
+    }
+
+    @Test
+    @DisplayName("the names of a part's classes are those that the virtual machine has")
+    void knowsTheBinaryNames() {
+        assertEquals(List.of("Sample$Limits", "Sample$Token", "Sample$Token$Entry"), good().binaryNames(1));
+        assertEquals(List.of("Sample$Page", "Sample$Page$State", "Sample$Page$Entry", "Sample$Health"),
+            good().binaryNames(2));
+    }
+
+    @Test
+    @DisplayName("a server with default options loads no class of part II to broadcast a text")
+    void loadsNoPartThatIsOff(@TempDir Path folder) throws Exception {
+        Path log = folder.resolve("classes.txt");
+        String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
+        Process process = new ProcessBuilder(java, "-Xlog:class+load:file=" + log, "-cp", ".build/classes",
+            "NanoStreamWs", "--host=127.0.0.1", "--port=0", "--feed=http://127.0.0.1:0/").start();
+        try (BufferedReader errors = process.errorReader(UTF_8)) {
+            int port = port(errors, "listeners connect to ws://\\S+:(\\d+)/");
+            int feedPort = port(errors, "feed takes POSTs to http://\\S+:(\\d+)/");
+            try (RawClient client = RawClient.admitted(port, "/");
+                 RawClient publisher = new RawClient(feedPort)) {
+                publisher.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
+                assertEquals(200, RawClient.status(publisher.answer()));
+                assertEquals("hello", client.text());
+            }
+            List<String> loaded = new ArrayList<>();
+            Matcher line = Pattern.compile("] (NanoStreamWs\\S*) source:").matcher(Files.readString(log));
+            while (line.find())
+                loaded.add(line.group(1));
+            assertTrue(loaded.contains("NanoStreamWs$Listener"), "the log has what is loaded: " + loaded);
+            List<String> parts = source().binaryNames(2);
+            assertFalse(parts.isEmpty(), "there is no part");
+            loaded.removeIf(name -> parts.stream().noneMatch(part -> (name + '$').startsWith(part + '$')));
+            assertEquals(List.of(), loaded);
+        } finally {
+            process.destroyForcibly().onExit().join();
+        }
+    }
+
+    /** Reads lines until one has a port. */
+    private static int port(BufferedReader lines, String pattern) throws IOException {
+        Pattern compiled = Pattern.compile(pattern);
+        while (true) {
+            String line = lines.readLine();
+            assertNotNull(line, "ended without a line with " + pattern);
+            Matcher matcher = compiled.matcher(line);
+            if (matcher.find())
+                return Integer.parseInt(matcher.group(1));
+        }
+    }
+}
