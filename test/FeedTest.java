@@ -212,8 +212,8 @@ class FeedTest extends SharedServer {
     }
 
     @Test
-    @DisplayName("RFC 9110 §10.1.1: who expects 100-continue gets it before the body")
-    void continues() throws Exception {
+    @DisplayName("RFC 9110 §10.1.1: a client that expects 100-continue gets it before the body")
+    void sendsContinueBeforeTheBody() throws Exception {
         try (RawClient listener = RawClient.admitted(server.port(), "/"); RawClient feed = feed()) {
             for (String expect : new String[] {"100-continue", "100-Continue"}) {
                 feed.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: " + expect + "\r\n\r\n");

@@ -239,7 +239,7 @@ class FuzzTest {
             super("frames", 8_000);
         }
 
-        /** Those of a listener, except that nobody has to wait. */
+        /** Those of a listener, except that none has to wait. */
         private static final NanoStreamWs.Bounds BOUNDS = new NanoStreamWs.Bounds(NanoStreamWs.Limits.READ_BUFFER,
             NanoStreamWs.Limits.MAX_CLIENT_MESSAGE, NanoStreamWs.Limits.MAX_FRAGMENTS, false);
 
@@ -780,7 +780,7 @@ class FuzzTest {
             };
         }
 
-        /** The same bytes in every segment, for who is lenient. */
+        /** The same bytes in every segment, for a lenient reader. */
         private String respelled(RandomGenerator random) {
             String[] segments = minted.split("\\.");
             int which = oneIn(2, random) ? 2 : random.nextInt(3);

@@ -114,7 +114,7 @@ class Rfc6455ClosingHandshakeTest extends SharedServer {
     @ParameterizedTest
     @DisplayName("a listener that goes away without a close frame is noticed")
     @ValueSource(strings = {"close", "reset", "half-close", "in a frame"})
-    void noticesWhoGoesAway(String how) throws Exception {
+    void noticesAListenerThatGoesAway(String how) throws Exception {
         try (TestServer own = new TestServer(); RawClient client = RawClient.admitted(own.port(), "/")) {
             own.awaitListeners(1);
             if (how.equals("reset"))
@@ -179,7 +179,7 @@ class Rfc6455ClosingHandshakeTest extends SharedServer {
 
     @Test
     @DisplayName("--drain: a shutdown does not wait longer for a listener that does not answer")
-    void doesNotWaitForWhoDoesNotAnswer() throws Exception {
+    void doesNotWaitForAListenerThatDoesNotAnswer() throws Exception {
         try (TestServer own = new TestServer("--drain=0.5"); RawClient silent = RawClient.admitted(own.port(), "/")) {
             own.awaitListeners(1);
             long start = System.nanoTime();
@@ -232,8 +232,8 @@ class Rfc6455ClosingHandshakeTest extends SharedServer {
     }
 
     @Test
-    @DisplayName("who is admitted while a shutdown begins gets 1001 as well: nobody sees 101 and then just the end")
-    void tellsWhoIsJustBeingAdmitted() throws Exception {
+    @DisplayName("a client that is admitted while a shutdown begins gets 1001 as well, not 101 and then just the end")
+    void tellsAClientThatIsJustBeingAdmitted() throws Exception {
         for (int round = 0; round < 30; round++) {
             List<RawClient> clients = new ArrayList<>();
             try (TestServer own = new TestServer("--drain=15")) {
@@ -270,7 +270,7 @@ class Rfc6455ClosingHandshakeTest extends SharedServer {
     @Test
     void shutsDownAtOnceWithNobodyThere() throws Exception {
         try (TestServer own = new TestServer("--drain=15")) {
-            assertEquals(200, own.post("to nobody")); // leaves a connection to the feed open
+            assertEquals(200, own.post("to no listener")); // leaves a connection to the feed open
             long start = System.nanoTime();
             own.server.close();
             assertTrue(System.nanoTime() - start < 5_000_000_000L);

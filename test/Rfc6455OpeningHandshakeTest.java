@@ -163,7 +163,7 @@ class Rfc6455OpeningHandshakeTest extends SharedServer {
     }
 
     @Test
-    @DisplayName("RFC 9110 §7.8: who sends Upgrade names it in Connection")
+    @DisplayName("RFC 9110 §7.8: an answer with Upgrade names it in Connection")
     void namesUpgradeInConnection() throws Exception {
         try (RawClient client = new RawClient(server.port())) {
             client.send(get(HOST, UPGRADE, CONNECTION, KEY));
@@ -221,7 +221,7 @@ class Rfc6455OpeningHandshakeTest extends SharedServer {
 
     @Test
     @DisplayName("a client that goes away in the middle of its handshake costs no place")
-    void forgetsWhoGoesAway() throws Exception {
+    void forgetsAClientThatGoesAway() throws Exception {
         try (TestServer one = new TestServer("--max-listeners=1")) {
             String request = RawClient.handshake("/");
             for (int length : new int[] {0, 1, 20, request.length() - 1})

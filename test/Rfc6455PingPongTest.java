@@ -58,9 +58,9 @@ class Rfc6455PingPongTest extends SharedServer {
         private static final long INTERVAL = 200_000_000; // nanoseconds
 
         @ParameterizedTest
-        @DisplayName("who sends anything within two intervals stays")
+        @DisplayName("a listener that sends anything within two intervals stays")
         @ValueSource(ints = {0x8A, 0x89, 0x81})
-        void keepsWhoAnswers(int firstByte) throws Exception {
+        void keepsAListenerThatAnswers(int firstByte) throws Exception {
             try (TestServer server = new TestServer("--ping=0.2");
                  RawClient client = RawClient.admitted(server.port(), "/")) {
                 long start = System.nanoTime();
@@ -84,8 +84,8 @@ class Rfc6455PingPongTest extends SharedServer {
         }
 
         @Test
-        @DisplayName("who is silent for two intervals is dropped, and the log says why; the others stay")
-        void dropsWhoIsSilent() throws Exception {
+        @DisplayName("a listener that is silent for two intervals is dropped, and the log says why; others stay")
+        void dropsASilentListener() throws Exception {
             try (TestServer server = new TestServer("--ping=0.2");
                  RawClient lively = RawClient.admitted(server.port(), "/")) {
                 long start = System.nanoTime();
@@ -112,7 +112,7 @@ class Rfc6455PingPongTest extends SharedServer {
         }
 
         @Test
-        @DisplayName("--ping 0: none is sent, and nobody is dropped")
+        @DisplayName("--ping 0: none is sent, and no listener is dropped")
         void sendsNoneWhereNoneIsAskedFor() throws Exception {
             try (TestServer server = new TestServer("--ping=0");
                  RawClient client = RawClient.admitted(server.port(), "/")) {

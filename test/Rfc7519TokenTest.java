@@ -193,7 +193,7 @@ class Rfc7519TokenTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"\"others\"", "[\"a\",\"b\"]", "[]", "null"})
-    @DisplayName("§4.1.3: a token for an audience is for somebody else, since the server has no name")
+    @DisplayName("§4.1.3: a token for an audience is for another, since the server has no name")
     void refusesATokenForAnAudience(String audience) {
         assertEquals("TOKEN_INVALID", verdict(mint(HEADER, "{\"exp\":2000000001,\"aud\":" + audience + "}")));
     }

@@ -20,7 +20,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-@DisplayName("RFC 7692 permessage-deflate: compressed once for all who can have it")
+@DisplayName("RFC 7692 permessage-deflate: compressed once for all that can have it")
 class Rfc7692DeflateTest {
     private static final String OFFER = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
     private static final String BLOCK = "{\"account\":\"nano_1ipx847tk8o46pwxt5qjdbncjqcbwcc1rrmqnkztrfjy5k7z4\",".repeat(9);
@@ -77,7 +77,7 @@ class Rfc7692DeflateTest {
     }
 
     @Test
-    void compressesForThoseWhoAgreedAndForNobodyElse() throws Exception {
+    void compressesForTheListenersThatAgreedAndForNoOther() throws Exception {
         try (TestServer server = new TestServer(); RawClient plain = RawClient.admitted(server.port(), "/");
              RawClient deflating = RawClient.admitted(server.port(), "/", OFFER)) {
             for (int i = 0; i < 20; i++) {
@@ -133,7 +133,7 @@ class Rfc7692DeflateTest {
     }
 
     @Test
-    void whoHasSeenTheAnswerToItsHandshakeMissesNoMessage() throws Exception {
+    void aListenerThatHasSeenTheAnswerToItsHandshakeMissesNoMessage() throws Exception {
         try (TestServer server = new TestServer()) {
             for (int i = 0; i < 60; i++) {
                 try (RawClient client = RawClient.admitted(server.port(), "/", OFFER)) {
@@ -211,7 +211,7 @@ class Rfc7692DeflateTest {
 
     @Test
     @DisplayName("a flood is measured by what it inflates to, not by what is sent")
-    void stopsWhoHasMuchInflated() {
+    void stopsAListenerThatHasMuchInflated() {
         byte[] frame = RawClient.frame(0xC2, deflated(new byte[NanoStreamWs.Limits.MAX_CLIENT_MESSAGE]));
         ByteArrayOutputStream flood = new ByteArrayOutputStream();
         for (int i = 0; i < 2_000; i++)

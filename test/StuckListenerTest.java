@@ -44,7 +44,7 @@ class StuckListenerTest {
     }
 
     @Test
-    void whoIsTooFarBehindIsEvictedAndTheLogSaysWhy() throws Exception {
+    void aListenerTooFarBehindIsEvictedAndTheLogSaysWhy() throws Exception {
         try (TestServer server = new TestServer("--max-lag=2097152", "--write-timeout=1000");
              RawClient stuck = stuck(server); RawClient good = RawClient.admitted(server.port(), "/")) {
             server.awaitListeners(2);
@@ -63,7 +63,7 @@ class StuckListenerTest {
     }
 
     @Test
-    void whoTakesNothingForTheWriteTimeoutIsEvictedAndTheLogSaysWhy() throws Exception {
+    void aListenerThatTakesNothingForTheWriteTimeoutIsEvictedAndTheLogSaysWhy() throws Exception {
         try (TestServer server = new TestServer("--max-lag=1000000000", "--write-timeout=0.3");
              RawClient stuck = stuck(server); RawClient good = RawClient.admitted(server.port(), "/")) {
             for (int i = 0; i < 20; i++) {
@@ -78,7 +78,7 @@ class StuckListenerTest {
     }
 
     @Test
-    void whoReadsOnAfterBeingStuckHasLostNothing() throws Exception {
+    void aListenerThatReadsOnAfterBeingStuckHasLostNothing() throws Exception {
         try (TestServer server = new TestServer("--max-lag=1000000000", "--write-timeout=1000");
              RawClient slow = stuck(server); RawClient good = RawClient.admitted(server.port(), "/")) {
             for (int i = 0; i < 40; i++) {
@@ -87,7 +87,7 @@ class StuckListenerTest {
             }
             for (int i = 0; i < 40; i++)
                 assertEquals(i + LARGE, slow.text());
-            // Its lane takes it back, or somebody goes on for it: either way it gets what comes.
+            // Its lane takes it back, or another goes on for it: either way it gets what comes.
             for (int i = 0; i < 100; i++) {
                 server.post("more " + i);
                 assertEquals("more " + i, slow.text());

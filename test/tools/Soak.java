@@ -32,7 +32,7 @@ final class Soak {
     static final int RING = 1 << 17;                        // messages that a listener may be behind and be checked
     private static final double WARM_UP = 4;                // seconds
     private static final double TOKEN_LIFE = 4;             // seconds
-    private static final int PING = 3;                      // seconds; who is silent for two of them is dropped
+    private static final int PING = 3;                      // seconds; a listener silent for two of them is dropped
     private static final double STAY = 4_000;               // ms that a comer stays, at most
     static final int PATIENCE = 15_000;                     // ms for what has to come
     /** Bytes: the compressed log's last segment has 64 KiB or a large message; pools and tables vary, too. */
@@ -42,14 +42,14 @@ final class Soak {
     /** What is checked. Each is looked at many times, and fails if it fails once, or was never looked at. */
     enum Check {
         CONTENT("every message came whole and in its place, none twice, none left out"),
-        STAYED("who stayed got every message up to the last"),
-        KEPT("nobody who kept to the rules was refused, dropped or left waiting"),
+        STAYED("each listener that stayed got every message up to the last"),
+        KEPT("no client that kept to the rules was refused, dropped or left waiting"),
         CLOSED("a close frame was answered, and nothing followed it"),
         PONGS("pings were answered"),
         REFUSED("a token that was missing, wrong or used got 401"),
         HALF("half a handshake got 408"),
-        SILENT("who was silent was dropped, not before two pings"),
-        STUCK("who read nothing was dropped"),
+        SILENT("a silent listener was dropped, not before two pings"),
+        STUCK("a listener that read nothing was dropped"),
         POSTS("every POST was answered with 200"),
         LOG("the log has every listener as admitted, and as left or dropped"),
         FAULTS("the log tells of no fault"),
@@ -59,7 +59,7 @@ final class Soak {
         HEAP("no memory is lost"),
         VIRTUAL_THREADS("no virtual thread is left"),
         THREADS("no platform thread is left"),
-        COMPRESSION("nothing is compressed when nobody can have it"),
+        COMPRESSION("nothing is compressed when no listener can have it"),
         FAREWELL("a SIGTERM brought what was posted, and then 1001"),
         STATUS("after a SIGTERM the exit status is 0");
 
@@ -240,7 +240,7 @@ final class Soak {
         List<Thread> staying = new ArrayList<>(), coming = new ArrayList<>();
         for (int i = 0; i < STAYERS; i++) {
             boolean deflate = i % 2 == 0;
-            staying.add(start("one who stays", () -> stay(deflate)));
+            staying.add(start("one that stays", () -> stay(deflate)));
         }
         for (int i = 0; i < COMERS; i++) {
             int number = i;
@@ -283,16 +283,16 @@ final class Soak {
             Check.KEPT.that(thread.join(Duration.ofNanos(Math.max(1, end - System.nanoTime()))), "one still waits");
     }
 
-    private Thread start(String who, Task task) {
-        return Thread.ofVirtual().start(() -> attempt(who, task));
+    private Thread start(String name, Task task) {
+        return Thread.ofVirtual().start(() -> attempt(name, task));
     }
 
-    static void attempt(String who, Task task) {
+    static void attempt(String name, Task task) {
         try {
             task.run();
         } catch (Failed e) { // its check knows
         } catch (Exception | AssertionError e) {
-            Check.KEPT.fail(who + ": " + e);
+            Check.KEPT.fail(name + ": " + e);
         }
     }
 
@@ -477,10 +477,10 @@ final class Soak {
             Thread.sleep(20);
     }
 
-    /** Waits until nobody is left in memory and, if there is one to compare with, it is as small as that. */
+    /** Waits until no listener is left in memory and, if there is one to compare with, it is as small as that. */
     private SoakWatch.Snapshot settled(SoakWatch.Snapshot before) throws Exception {
         SplittableRandom random = new SplittableRandom(seed);
-        for (int i = 0; i < 100; i++) // to nobody: a log that somebody were still in would keep them all
+        for (int i = 0; i < 100; i++) // to no listener: a log with one still in it would keep them all
             post(MAX_MESSAGE, random);
         long swept = lastToken + (long) ((TOKEN_LIFE + 1.2) * 1e9); // there is a sweep every second
         while (System.nanoTime() < swept)
