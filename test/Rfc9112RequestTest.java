@@ -501,7 +501,7 @@ class Rfc9112RequestTest {
         @ParameterizedTest
         @ValueSource(strings = {"\u0016\u0003\u0001", "\0",
             "\u0016\u0003\u0001\u0002\0\u0001\0\u0001\u00fc\u0003\u0003", "GET / HTTP/1.1\r\nHost: h\0"})
-        @DisplayName("TLS, and other control characters, are refused at once, without waiting for the end of such a head")
+        @DisplayName("TLS, and other control characters, are refused at once, before the end of such a head")
         void refusesTlsAtOnce(String bytes) throws Exception {
             try (Connection connection = new Connection().send(bytes)) {
                 NanoStreamWs.RequestReader reader = connection.reader();
