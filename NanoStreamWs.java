@@ -3,67 +3,161 @@
 /*
  * NanoStreamWs: broadcasts a feed over WebSockets to listeners that a token admits.
  *
- *     java NanoStreamWs.java --secret my_secret        JDK 21 or newer, nothing else
+ *     java NanoStreamWs.java --secret          JDK 21 or newer, nothing else
  *     java NanoStreamWs.java --help
  *
- * What it does. Messages come in by HTTP POST (the block callbacks of a Nano node, or any text) or on standard
- * input, and go out, each as one text frame (RFC 6455), to every listener. A listener is passive: what it sends is
- * checked and dropped. It is admitted by a JSON Web Token (HS256) that expires and works once.
+ * What it does. Messages come in by HTTP POST (the block callbacks of a Nano node, or any text) or on
+ * standard input. Each goes out as one text frame (RFC 6455) to every listener. A listener is passive: what
+ * it sends is checked and dropped. It is admitted by a JSON Web Token (HS256) that expires and works once.
  *
- * Trust boundary. Whoever reaches the listeners' port is hostile until a token is verified, and can still be slow,
- * silent or wrong after that. Whoever reaches the feed's port may publish; it is on loopback by default, and what a
- * browser sends there is refused. A secret, a token or a query never gets into a log line; a secret that is made at
- * the start is printed once, beside them.
+ * Trust boundary. Everybody who reaches the listeners' port is hostile until a token is verified, and can
+ * still be slow, silent or wrong after that. Everybody who reaches the feed's port may publish; it is on
+ * loopback by default, and what a browser sends there is refused. A secret, a token or a query never gets
+ * into a log line; a secret that is made at the start is printed once, beside them.
  *
- * The one idea. The stream is a log of ready-encoded frames and a listener is a cursor into it. A server's frames
- * are unmasked (RFC 6455 §5.1), so the bytes for one are the bytes for all: each message is encoded once (and once
- * more, compressed, while somebody can have it so), and a listener that falls behind costs no memory of its own.
+ * The one idea. The stream is a log of ready-encoded frames, and a listener is a cursor into it. A server's
+ * frames are unmasked (RFC 6455 §5.1), so the bytes for one are the bytes for all. Each message is encoded
+ * once, and once more, compressed, while a listener wants it so. A listener that falls behind costs no memory
+ * of its own.
  *
- * Threads. One virtual thread for each connection reads it, and one for each port accepts. LANES virtual threads
- * write: each walks its share of the listeners and sends every one what its cursor has not passed; a listener that
- * was too slow for that has a thread of its own for a while. Two platform threads keep time: they relieve a lane that
- * a blocked write holds up, evict who stays stuck, ping, and sweep used tokens. One writes the log lines.
+ * Threads. Each connection has a virtual thread that reads it, and each port one that accepts. Sixteen
+ * virtual threads write, one for each lane: it walks its share of the listeners and sends each what its
+ * cursor has not passed. A listener that was too slow for that gets a thread of its own for a while. Two
+ * platform threads keep time: they relieve a lane that a blocked write holds up, evict a listener that stays
+ * stuck, ping, and sweep used tokens. One platform thread writes the log lines. A reading thread writes as
+ * well, between two frames of the log: a pong, the answer to a close frame, and what came into the log
+ * meanwhile.
  *
- * Each section uses only what stands above it, so it can be read from top to bottom:
+ * How to read it. One evening: Part I, then the section Server. A section uses only names from above it, Part
+ * I names nothing of Part II, and no section of Part II names another. A section of Part II can be skipped by
+ * a reader who does not use it; its banner says how it is turned on, what it touches, and what happens when
+ * it fails.
  *
- *      1  Limits                every number, with its unit and its reason
- *      2  Vocabulary            opcodes, close codes, the reasons for a refusal
- *      3  Log lines             one line an event, bounded, never in the way
- *      4  Settings              the command line
- *      5  JSON                  RFC 8259
- *      6  HTTP                  RFC 9112, 9110: a request's head and body, the answer
- *      7  Origin                RFC 6454
- *      8  Token                 RFC 7515, 7519, 8725
- *      9  Used tokens           a token works once
- *     10  Opening handshake     RFC 6455 §4.2, RFC 7692 §7.1
- *     11  Framing               RFC 6455 §5, RFC 7692 §7.2
- *     12  Stream log            segments of frames
- *     13  Listener              RFC 6455 §5.5, §7: reading, pong, close
- *     14  Lanes                 who writes, and what happens when a write blocks
- *     15  Feed                  Nano blocks, POST, standard input
- *     16  Page and health       what a browser gets that does not upgrade
- *     17  Server                accepting, admitting, heartbeat, shutting down
- *     18  main
+ *     Part I. Core: who gets in, and what is sent
+ *          1  Limits                every number of the core, with its unit and its reason
+ *          2  Vocabulary            opcodes, close codes, the reasons for a refusal
+ *          3  Events                a line in the log and a counter
+ *          4  JSON                  RFC 8259
+ *          5  HTTP                  RFC 9112, 9110: a request's head and body, the answer
+ *          6  Origin                RFC 6454
+ *          7  Token                 RFC 7515, 7519, 8725
+ *          8  Used tokens           a token works once
+ *          9  Opening handshake     RFC 6455 §4.2, RFC 7692 §7.1
+ *         10  Framing               RFC 6455 §5, RFC 7692 §7.2
+ *         11  Stream log            segments of frames
+ *         12  Listener              RFC 6455 §5.5, §7: reading, pong, close
+ *         13  Lanes                 which thread writes, and what happens when a write blocks
+ *         14  Door                  accepting and admitting
+ *         15  Feeds                 POST
+ *     Part II. Parts: each can be skipped
+ *         16  Nano blocks           the flat object that listeners get of a callback
+ *         18  Page                  what a browser shows
+ *         19  Health and metrics    what a monitor asks for
+ *         21  Other feeds           lines of standard input
+ *         23  Issuer                secrets and tokens for the operator
+ *     Part III. Assembly: what knows both
+ *         24  Settings              the command line
+ *         25  Server                wiring, timers, drain
+ *         26  main
+ *
+ * (17, 20 and 22 are kept for history, TLS and Redis; 21 will also have a WebSocket as a feed.)
  */
 
-import java.io.*;
-import java.math.*;
-import java.net.*;
-import java.nio.*;
-import java.nio.charset.*;
-import java.nio.file.*;
-import java.security.*;
-import java.time.*;
+
+import java.io.BufferedInputStream;
+import java.io.BufferedOutputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.Closeable;
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.lang.AutoCloseable;
+import java.lang.Double;
+import java.lang.Error;
+import java.lang.Exception;
+import java.lang.IllegalArgumentException;
+import java.lang.IllegalStateException;
+import java.lang.IndexOutOfBoundsException;
+import java.lang.Integer;
+import java.lang.InterruptedException;
+import java.lang.Long;
+import java.lang.Math;
+import java.lang.Number;
+import java.lang.Override;
+import java.lang.Runnable;
+import java.lang.Runtime;
+import java.lang.RuntimeException;
+import java.lang.String;
+import java.lang.StringBuilder;
+import java.lang.SuppressWarnings;
+import java.lang.System;
+import java.lang.Thread;
+import java.lang.Throwable;
+import java.math.BigDecimal;
+import java.math.BigInteger;
+import java.math.RoundingMode;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.net.SocketTimeoutException;
+import java.net.URI;
+import java.net.URISyntaxException;
+import java.nio.ByteBuffer;
+import java.nio.CharBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.CharsetDecoder;
+import java.nio.charset.CoderResult;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.security.GeneralSecurityException;
+import java.security.MessageDigest;
+import java.security.SecureRandom;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.InstantSource;
+import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 import java.time.temporal.ChronoUnit;
-import java.util.*;
-import java.util.concurrent.*;
-import java.util.concurrent.atomic.*;
-import java.util.concurrent.locks.*;
-import java.util.function.IntPredicate;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Base64;
+import java.util.Deque;
+import java.util.EnumMap;
+import java.util.HashMap;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Queue;
+import java.util.Set;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executors;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ThreadFactory;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.atomic.LongAdder;
+import java.util.concurrent.locks.LockSupport;
+import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Supplier;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.zip.*;
+import java.util.zip.DataFormatException;
+import java.util.zip.Deflater;
+import java.util.zip.Inflater;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
 
@@ -75,53 +169,70 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 public final class NanoStreamWs {
     static final String VERSION = "1.0.0";
 
-    // ---- 1. Limits ----------------------------------------------------------------------------------------------
-    // Every bound of the server. What is checked against one is checked before memory is given to it.
+    // ==== Part I. Core =====================================================================================
+    // What decides who gets in and what is sent: everything that a listener meets with the default options.
 
-    /** Bounds, with unit and reason; what an operator may want to change is an option instead (see Settings). */
+    // ---- 1. Limits ----------------------------------------------------------------------------------------
+    // The bounds of the core. What an operator may want to change is an option instead: see Settings.
+
+    /** Bounds, each with its unit and its reason. */
     static final class Limits {
-        static final int MAX_TOKEN = 8 * 1024;          // characters; it is parsed before anybody is known
-        static final int MAX_HEAD = 2 * MAX_TOKEN;      // bytes of a request head: a token, and a browser's cookies
-        static final int MAX_FIELDS = 100;              // header fields of a request; browsers send some twenty
+        // A request:
+        static final int MAX_TOKEN = 8 * 1024;          // characters; parsed before the client is known
+        static final int MAX_HEAD = 2 * MAX_TOKEN;      // bytes of a head: a token, and a browser's cookies
+        static final int MAX_FIELDS = 100;              // header fields; browsers send some twenty
         static final int HEAD_TIMEOUT = 10_000;         // ms for a whole head: a byte a second does not help
         static final int BODY_TIMEOUT = 30_000;         // ms for the body of a POST
         static final int FEED_IDLE = 3_600_000;         // ms between two POSTs on one connection
-        static final int MAX_MESSAGE = 1024 * 1024;     // bytes of one message of the feed; a Nano block has some 1,000
+        static final int LINGER = 1_000;                // ms for a connection to end once everything is said
+        static final int MAX_LINGER_BYTES = 256 * 1024; // bytes that are read meanwhile
+
+        // A message of the feed:
+        static final int MAX_MESSAGE = 1024 * 1024;     // bytes; a Nano block has some 1,000
         static final int MAX_JSON_DEPTH = 64;           // the parser recurses; a callback has three levels
+        static final int MIN_DEFLATED = 64;             // bytes; compressing a smaller one gains nothing
+
+        // What a listener sends:
         static final int MAX_CONTROL_PAYLOAD = 125;     // bytes, RFC 6455 §5.5
         static final int MAX_FRAME_HEADER = 2 + 8 + 4;  // bytes: two, a 64-bit length, a masking key, §5.2
-        /** Bytes of a listener's read buffer, once there is more to read than a frame's header: a control frame. */
+        /** Bytes of its read buffer, once there is more to read than a frame's header: a control frame. */
         static final int READ_BUFFER = MAX_FRAME_HEADER + MAX_CONTROL_PAYLOAD;
-        static final int MAX_CLIENT_MESSAGE = 64 * 1024; // bytes of a message from a listener; it is dropped anyway
-        static final int MAX_FRAGMENTS = 1024;          // of such a message: empty ones would be free otherwise
-        static final int MIN_DEFLATED = 64;             // bytes of a message; compressing a smaller one gains nothing
-        static final int PACE = 32, PACE_PAUSE = 5;     // reads, frames and KiB inflated until a listener waits; ms
-        static final int MAX_PACES = 200;               // such waits without a calm second between; then it is a flood
+        static final int MAX_CLIENT_MESSAGE = 64 * 1024; // bytes of a message; it is dropped anyway
+        static final int MAX_FRAGMENTS = 1024;          // of a message: empty ones would be free otherwise
+        static final int PACE = 32;                     // reads, frames and KiB inflated between two waits
+        static final int PACE_PAUSE = 5;                // ms of such a wait
+        static final int MAX_PACES = 200;               // waits without a calm second; more is a flood
+
+        // Used tokens, the log of the stream, the lanes:
         static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; beyond it nobody is admitted
-        static final int SEGMENT = 64 * 1024;           // bytes of a segment of the log, and of a write; or one frame
-        static final int WINDOW = 256 * 1024;           // bytes of lag at which POSTs are answered: delay for speed
+        static final int SEGMENT = 64 * 1024;           // bytes of a segment, and of a write; or one frame
+        static final int WINDOW = 256 * 1024;           // bytes of lag at which POSTs are answered
         static final int WINDOW_PAUSE = 1;              // ms until the lanes are looked at again otherwise
-        static final int LANES = 16;                    // threads that write; a blocked write holds up its lane
-        static final int LOOK = 20;                     // ms between two looks at the lanes; one blocked costs two
+        static final int LANES = 16;                    // threads that write; a blocked one holds up its lane
+        static final int LOOK = 20;                     // ms between two looks at a lane; a block costs two
         static final int MAX_RELIEF = 1024;             // threads that one look gives to a lane, at most
-        static final int STRAGGLER_PAUSE = 50;          // ms between two rounds for one that blocked its lane,
-        static final int STRAGGLER_ROUNDS = 20;         // and how many rounds without blocking bring it back
-        static final int LINGER = 1_000;                // ms for a connection to end once everything is said,
-        static final int MAX_LINGER_BYTES = 256 * 1024; // and bytes that are read meanwhile
-        static final int BACKLOG = 4096;                // connections that wait for accept; the kernel may cut it
-        static final int MAX_PENDING = 4096;            // connections of a port, listeners aside; then the oldest ends
-        static final int ACCEPT_PAUSE = 100;            // ms after accept failed, usually for want of a descriptor
-        static final int LOG_BURST = 100, LOG_RATE = 5; // log lines of a kind: so many at once, and so many a second
-        static final int LOG_QUEUE = 4096;              // log lines that wait; if standard error blocks, more are lost
-        static final int MAX_QUOTED = 100;              // characters of a client's own text in a log line
+        static final int STRAGGLER_PAUSE = 50;          // ms between two rounds for one that blocked its lane
+        static final int STRAGGLER_ROUNDS = 20;         // rounds without blocking that bring it back
+
+        // A port:
+        static final int BACKLOG = 4096;                // connections that wait for accept
+        static final int MAX_PENDING = 4096;            // open connections, listeners aside
+        static final int ACCEPT_PAUSE = 100;            // ms after accept failed, usually without descriptors
+
+        // The log:
+        static final int LOG_BURST = 100;               // lines of one event at once
+        static final int LOG_RATE = 5;                  // lines of one event a second after that
+        static final int LOG_QUEUE = 4096;              // lines that wait for a blocked standard error
+        static final int MAX_QUOTED = 100;              // characters of a client's own text in a line
     }
 
-    // ---- 2. Vocabulary (RFC 6455 §5.2, §7.4) --------------------------------------------------------------------
-    // The words of the protocol, every reason for which a request is refused, and the three ways to fail.
+    // ---- 2. Vocabulary (RFC 6455 §5.2, §7.4) --------------------------------------------------------------
+    // The words of the protocol, every reason for which a request is refused, and the two ways to fail.
 
     /** A frame's opcode (RFC 6455 §5.2). */
     enum Opcode {
-        CONTINUATION(0x0), TEXT(0x1), BINARY(0x2), CLOSE(0x8), PING(0x9), PONG(0xA);
+        CONTINUATION(0x0), TEXT(0x1), BINARY(0x2), // data
+        CLOSE(0x8), PING(0x9), PONG(0xA); // control
 
         final int bits;
 
@@ -130,7 +241,8 @@ public final class NanoStreamWs {
         static Opcode of(int nibble) throws ProtocolException {
             for (Opcode opcode : values())
                 if (opcode.bits == nibble) return opcode;
-            // §5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket Connection_."
+            // §5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket
+            // Connection_."
             throw new ProtocolException(CloseCode.PROTOCOL_ERROR, "reserved opcode");
         }
 
@@ -139,42 +251,61 @@ public final class NanoStreamWs {
 
     /** The close codes that this server sends (RFC 6455 §7.4.1), and those that it takes. */
     static final class CloseCode {
-        static final int GOING_AWAY = 1001, PROTOCOL_ERROR = 1002, INVALID_PAYLOAD = 1007;
-        static final int POLICY_VIOLATION = 1008, MESSAGE_TOO_BIG = 1009;
+        static final int GOING_AWAY = 1001, PROTOCOL_ERROR = 1002;
+        static final int NONE = 1005; // §7.1.5: what a close frame without a code counts as
+        static final int INVALID_PAYLOAD = 1007, POLICY_VIOLATION = 1008, MESSAGE_TOO_BIG = 1009;
 
-        /** Whether a peer may send the code. §7.4: 0-999 are unused; 1004 is reserved; 1005, 1006 and 1015 "MUST NOT be
-         * set as a status code in a Close control frame"; 1012-1014 are in IANA's registry; 1016-2999 are reserved. */
+        /** Whether a peer may send the code. §7.4: 0-999 are unused; 1004 is reserved; 1005, 1006 and 1015
+         * "MUST NOT be set as a status code in a Close control frame"; 1012-1014 are in IANA's registry;
+         * 1016-2999 are reserved. */
         static boolean mayBeReceived(int code) {
-            return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999;
+            return code >= 1000 && code <= 1003
+                || code >= 1007 && code <= 1014
+                || code >= 3000 && code <= 4999;
         }
     }
 
     /** What a peer did against RFC 6455: it fails the connection with the code (§7.1.7). */
-    static final class ProtocolException extends Exception {
+    static final class ProtocolException extends IOException {
         final int code;
 
         /** The reason goes onto the wire: a constant, never what the peer sent, at most 123 bytes (§5.5). */
         ProtocolException(int code, String reason) {
-            super(reason, null, false, false);
+            super(reason);
             this.code = code;
         }
     }
 
+    /** Header fields of answers, each with its CRLF. */
+    static final class Fields {
+        static final String CLOSE = "Connection: close\r\n";
+        /** Of what changes, and is for the eyes of whoever asked. */
+        static final String UNCACHED =
+            CLOSE + "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";
+        static final String CHALLENGE = "WWW-Authenticate: Bearer\r\n"; // RFC 6750 §3
+        static final String VIEWED = "Allow: GET, HEAD\r\n"; // RFC 9110 §15.5.6
+        static final String POSTED = "Allow: POST\r\n";
+        static final String RETRY = "Retry-After: 5\r\n";
+        /** RFC 6455 §4.4, RFC 9110 §7.8. */
+        static final String UPGRADE =
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+    }
+
     /** Why a request is refused: the status line that the client sees, and the text that only the log has. */
     enum Rejection {
-        NO_TOKEN("401 Unauthorized", "No token supplied"),
-        TOKEN_INVALID("401 Unauthorized", "Token was invalid"),
-        TOKEN_WITHOUT_EXPIRATION("401 Unauthorized", "Token has no expiration"),
-        TOKEN_EXPIRED("401 Unauthorized", "Token has expired"),
-        TOKEN_USED("401 Unauthorized", "Token has already been used"),
+        NO_TOKEN("401 Unauthorized", "No token supplied", Fields.CHALLENGE),
+        TOKEN_INVALID("401 Unauthorized", "Token was invalid", Fields.CHALLENGE),
+        TOKEN_WITHOUT_EXPIRATION("401 Unauthorized", "Token has no expiration", Fields.CHALLENGE),
+        TOKEN_EXPIRED("401 Unauthorized", "Token has expired", Fields.CHALLENGE),
+        TOKEN_USED("401 Unauthorized", "Token has already been used", Fields.CHALLENGE),
         ORIGIN("403 Forbidden", "Origin is not allowed"),
         BROWSER("403 Forbidden", "The feed takes nothing from browsers"),
         MALFORMED("400 Bad Request", "Request is malformed"),
         BAD_MESSAGE("400 Bad Request", "Message cannot be broadcast"),
-        WEBSOCKET_VERSION("426 Upgrade Required", "WebSocket version is not 13"),
+        WEBSOCKET_VERSION("426 Upgrade Required", "WebSocket version is not 13", Fields.UPGRADE),
         NOT_FOUND("404 Not Found", "No such path"),
-        METHOD("405 Method Not Allowed", "Method is not GET or HEAD"),
-        FEED_METHOD("405 Method Not Allowed", "Method is not POST"),
+        METHOD("405 Method Not Allowed", "Method is not GET or HEAD", Fields.VIEWED),
+        FEED_METHOD("405 Method Not Allowed", "Method is not POST", Fields.POSTED),
         TOO_SLOW("408 Request Timeout", "Request took too long"),
         LENGTH_REQUIRED("411 Length Required", "Content-Length is missing"),
         MESSAGE_TOO_LARGE("413 Content Too Large", "Message is too large"),
@@ -182,69 +313,112 @@ public final class NanoStreamWs {
         HEAD_TOO_LARGE("431 Request Header Fields Too Large", "Request head is too large"),
         TRANSFER_ENCODING("501 Not Implemented", "Transfer-Encoding is not supported"),
         HTTP_VERSION("505 HTTP Version Not Supported", "HTTP version is not supported"),
-        FULL("503 Service Unavailable", "No room for another listener"),
-        USED_TOKENS_FULL("503 Service Unavailable", "No room to remember another token"),
-        DRAINING("503 Service Unavailable", "Server is shutting down");
+        FULL("503 Service Unavailable", "No room for another listener", Fields.RETRY),
+        USED_TOKENS_FULL("503 Service Unavailable", "No room to remember another token", Fields.RETRY),
+        DRAINING("503 Service Unavailable", "Server is shutting down", Fields.RETRY);
 
-        final String status, text;
+        final String status;
+        final String text;
+        final String fields;
 
-        Rejection(String status, String text) { this.status = status; this.text = text; }
+        Rejection(String status, String text, String... fields) {
+            this.status = status;
+            this.text = text;
+            this.fields = String.join("", fields);
+        }
     }
 
-    /** A refused request. The detail is for the log; what a client sent stands in it only by {@link Log#quote}. */
+    /** A refused request. The detail is for the log; what a client sent stands in it only quoted. */
     static final class Refusal extends Exception {
         final Rejection why;
 
+        Refusal(Rejection why) {
+            super(why.text, null, false, false);
+            this.why = why;
+        }
+
         Refusal(Rejection why, String detail) {
-            super(why.text + (detail.isEmpty() ? "" : ": " + detail), null, false, false);
+            super(why.text + ": " + detail, null, false, false);
             this.why = why;
         }
     }
 
-    /** A command line that is wrong: one line that says what, and how it would be right. Exit status 2. */
-    static final class UsageException extends Exception {
-        UsageException(String message) { super(message, null, false, false); }
+    // ---- 3. Events ----------------------------------------------------------------------------------------
+    // An event is a line in the log and a counter. A full disk, a blocked pipe or a flood of events costs log
+    // lines, never the stream: a thread of its own writes them, each event has an allowance, and what goes
+    // beyond the allowance is counted. What a full queue refuses is lost.
+
+    /** What can happen. Its name is the second word of its log lines. */
+    enum Event {
+        START, WARNING, ADMITTED, REFUSED, LEFT, DROPPED, FEED, ACCEPT, FULL, FAULT, STOP;
+
+        final String word = name().toLowerCase(Locale.ROOT);
     }
 
-    // ---- 3. Log lines -------------------------------------------------------------------------------------------
-    // One line an event: time, kind, what happened. A full disk, a blocked pipe or a flood of events costs log lines,
-    // never the stream: a thread of its own writes them, and what is too much is counted.
-
-    /** The log. Only {@link #close} blocks. */
-    static final class Log implements AutoCloseable {
-        private static final String END = "";
-        private final PrintStream out;
-        private final InstantSource clock;
-        private final BlockingQueue<String> lines = new ArrayBlockingQueue<>(Limits.LOG_QUEUE);
-        private final Map<String, AtomicInteger> allowances = new ConcurrentHashMap<>(); // below 0: lines left out
-        private final Thread writer = Thread.ofPlatform().daemon().name("log").start(this::write);
-
-        Log(PrintStream out, InstantSource clock) { this.out = out; this.clock = clock; }
-
-        /** Logs an event. The kind is its first word, and each kind has an allowance of its own. */
-        void event(String kind, String text) {
-            if (allowances.computeIfAbsent(kind, k -> new AtomicInteger(Limits.LOG_BURST)).getAndDecrement() > 0)
-                offer(kind, text);
+    /** The log: one line an event, with the time and what happened. Only {@link #close} blocks. */
+    static final class EventLog implements AutoCloseable {
+        /** How often an event happened, and how many more lines it may have now; below 0: lines left out. */
+        private static final class Tally {
+            final LongAdder count = new LongAdder();
+            final AtomicInteger allowance = new AtomicInteger(Limits.LOG_BURST);
         }
+
+        static final String END = "";
+        final PrintStream out;
+        final InstantSource clock;
+        final BlockingQueue<String> lines = new ArrayBlockingQueue<>(Limits.LOG_QUEUE);
+        final Map<Event, Tally> tallies = new EnumMap<>(Event.class);
+        final Thread writer;
+
+        EventLog(PrintStream out, InstantSource clock) {
+            this.out = out;
+            this.clock = clock;
+            for (Event event : Event.values())
+                tallies.put(event, new Tally());
+            writer = Thread.ofPlatform().daemon().name("log").start(this::write);
+        }
+
+        /** Counts an event, and logs it unless there were too many. */
+        void add(Event event, String text) {
+            Tally tally = tallies.get(event);
+            tally.count.increment();
+            int allowed = tally.allowance.getAndDecrement();
+            if (allowed > 0)
+                offer(event, text);
+        }
+
+        /** Logs what is a fault of this server, with its stack trace in the same line. */
+        void fault(Throwable e) {
+            String trace = Arrays.toString(e.getStackTrace());
+            add(Event.FAULT, quote(e.toString()) + " at " + trace);
+        }
+
+        /** How often the event has happened. */
+        long count(Event event) { return tallies.get(event).count.sum(); }
 
         /** Tells what was left out, and renews the allowances. Called once a second. */
         void tick() {
-            allowances.forEach((kind, allowance) -> {
-                int left = allowance.getAndUpdate(n -> Math.min(Limits.LOG_BURST, Math.max(0, n) + Limits.LOG_RATE));
-                if (left < 0)
-                    offer(kind, -left + " more lines of this kind were left out");
+            tallies.forEach((event, tally) -> {
+                int allowed = tally.allowance.getAndUpdate(n ->
+                    Math.min(Limits.LOG_BURST, Math.max(0, n) + Limits.LOG_RATE));
+                if (allowed < 0)
+                    offer(event, -allowed + " more lines of this kind were left out");
             });
         }
 
-        private void offer(String kind, String text) {
-            lines.offer(DateTimeFormatter.ISO_INSTANT.format(clock.instant().truncatedTo(ChronoUnit.MILLIS)) + ' '
-                + kind + ' ' + text); // false if the queue is full: see LOG_QUEUE
+        private void offer(Event event, String text) {
+            Instant now = clock.instant().truncatedTo(ChronoUnit.MILLIS);
+            String time = DateTimeFormatter.ISO_INSTANT.format(now);
+            lines.offer(time + ' ' + event.word + ' ' + text); // false if the queue is full: see LOG_QUEUE
         }
 
         private void write() {
             try {
-                for (String line = lines.take(); line != END; line = lines.take())
+                String line = lines.take();
+                while (line != END) {
                     out.println(line);
+                    line = lines.take();
+                }
             } catch (InterruptedException e) { // nobody interrupts this thread
             }
         }
@@ -252,13 +426,17 @@ public final class NanoStreamWs {
         /** A client's own text, made safe for a log line: printable ASCII, in quotes, cut. */
         static String quote(String text) {
             StringBuilder quoted = new StringBuilder("\"");
-            for (int i = 0; i < Math.min(text.length(), Limits.MAX_QUOTED); i++) {
+            int length = Math.min(text.length(), Limits.MAX_QUOTED);
+            for (int i = 0; i < length; i++) {
                 char c = text.charAt(i);
                 if (c == '"' || c == '\\')
-                    quoted.append('\\');
-                quoted.append(c >= ' ' && c < 0x7F ? String.valueOf(c) : String.format("\\u%04x", (int) c));
+                    quoted.append('\\').append(c);
+                else if (c >= ' ' && c < 0x7F)
+                    quoted.append(c);
+                else
+                    quoted.append(String.format("\\u%04x", (int) c));
             }
-            return quoted.append(text.length() > Limits.MAX_QUOTED ? "\"..." : "\"").toString();
+            return quoted.append(text.length() > length ? "\"..." : "\"").toString();
         }
 
         /** Writes what is waiting, for two seconds at most. */
@@ -273,146 +451,12 @@ public final class NanoStreamWs {
         }
     }
 
-    // ---- 4. Settings --------------------------------------------------------------------------------------------
-    // The command line, parsed once. What is wrong with it is said in one line.
+    // ---- 4. JSON (RFC 8259) -------------------------------------------------------------------------------
+    // Strict, since it judges tokens: a name may stand in an object once, strings are Unicode, numbers keep
+    // their digits, depth is bounded.
 
-    /** What the command line asked for: a field an option, with its default. Nothing changes it afterwards. */
-    static final class Settings {
-        static final String HELP = """
-            NanoStreamWs %s: broadcasts a feed over WebSockets to listeners that a token admits.
-
-              java NanoStreamWs.java [--name value | --name=value]...
-
-              --host HOST, --port N    where listeners connect; port 0 takes a free one    (0.0.0.0, 8080)
-              --secret [S]             admit only bearers of a token signed with S; may be repeated, any will do.
-                                       Bare: from the environment (NANO_STREAM_SECRET), else a new one is made and
-                                       printed                                             (all are admitted)
-              --secret-file FILE       the same, from the file's first line
-              --token [SECONDS]        print a token for the secret, valid that long (10), and exit
-              --leeway SECONDS         clock skew allowed for a token's exp and nbf        (0)
-              --origin LIST            admit only pages of these origins: example.com, *.example.com,
-                                       https://example.com:8443; comma-separated           (all are admitted)
-              --feed URL               where messages come from; may be repeated           (http://127.0.0.1:3000/)
-                                       http://HOST:PORT/PATH: POSTs to it; -: standard input, a line a message
-              --ping SECONDS           between two pings; who is silent for two is dropped; 0: no ping    (30)
-              --max-listeners N        at the same time                                    (no limit)
-              --max-lag BYTES          a listener that is further behind is dropped        (8388608)
-              --write-timeout SECONDS  a listener at whom one write stands for so long is dropped  (10)
-              --drain SECONDS          longest time to deliver what is left at a shutdown  (5)
-              --no-deflate             do not compress for listeners that can have it (permessage-deflate)
-              --help, --version
-            """.formatted(VERSION);
-        /** The arguments of nano-stream-ws (port=8081 host=... jwt_secret=... origin_whitelist=...). */
-        private static final Map<String, String> ORIGINAL =
-            Map.of("port", "port", "host", "host", "jwt_secret", "secret", "origin_whitelist", "origin");
-
-        String host = "0.0.0.0";
-        int port = 8080;
-        final List<byte[]> secrets = new ArrayList<>();
-        String newSecret;               // one that is to be printed, or null
-        Duration token;                 // for which a token is to be printed, or null: serve
-        Duration leeway = Duration.ZERO;
-        final List<String> origins = new ArrayList<>();
-        final List<URI> feeds = new ArrayList<>();
-        Duration ping = Duration.ofSeconds(30);
-        int maxListeners = Integer.MAX_VALUE;
-        long maxLag = 8 * 1024 * 1024;  // bytes
-        Duration writeTimeout = Duration.ofSeconds(10);
-        Duration drain = Duration.ofSeconds(5);
-        boolean deflate = true;
-
-        /** @param makeSecret called for a bare --secret where the environment has none */
-        Settings(String[] args, Map<String, String> environment, Supplier<String> makeSecret)
-                throws UsageException, IOException {
-            for (int i = 0; i < args.length; i++) {
-                int equals = args[i].indexOf('=');
-                String word = equals < 0 ? args[i] : args[i].substring(0, equals);
-                String name = word.startsWith("--") ? word.substring(2) : equals < 0 ? null : ORIGINAL.get(word);
-                if (name == null)
-                    throw new UsageException("unexpected argument " + Log.quote(word) + "; --help lists the options");
-                String value = equals < 0 ? null : args[i].substring(equals + 1);
-                if (value == null && name.equals("no-deflate")) value = "yes";
-                if (value == null && i + 1 < args.length && !args[i + 1].startsWith("--"))
-                    value = args[++i];
-                if (value == null && name.equals("secret")) {
-                    value = environment.getOrDefault("NANO_STREAM_SECRET", "");
-                    if (value.isEmpty())
-                        value = newSecret = makeSecret.get();
-                }
-                if (value == null && name.equals("token"))
-                    value = "10";
-                set(name, value == null ? "" : value);
-            }
-            if (feeds.isEmpty())
-                set("feed", "http://127.0.0.1:3000/");
-            if (writeTimeout.isZero()) throw new UsageException("--write-timeout wants more than 0 seconds");
-            if (token != null && (secrets.isEmpty() || newSecret != null))
-                throw new UsageException("--token wants the server's secret: --secret S, --secret-file FILE, or "
-                    + "--secret with NANO_STREAM_SECRET set");
-        }
-
-        private void set(String name, String value) throws UsageException, IOException {
-            switch (name) {
-                case "host" -> host = value;
-                case "port" -> port = (int) number(name, value, 0, 65535);
-                case "secret" -> secrets.add(value.getBytes(UTF_8));
-                case "secret-file" -> secrets.add(value.isEmpty() ? new byte[0] : firstLine(value));
-                case "token" -> token = seconds(name, value);
-                case "leeway" -> leeway = seconds(name, value);
-                case "origin" -> Arrays.stream(value.split(",", -1)).map(String::strip).forEach(origins::add);
-                case "feed" -> feeds.add(feed(value));
-                case "ping" -> ping = seconds(name, value);
-                case "max-listeners" -> maxListeners = (int) number(name, value, 1, Integer.MAX_VALUE);
-                case "max-lag" -> maxLag = number(name, value, 2 * Limits.MAX_MESSAGE, Long.MAX_VALUE);
-                case "write-timeout" -> writeTimeout = seconds(name, value);
-                case "drain" -> drain = seconds(name, value);
-                case "no-deflate" -> deflate = false;
-                default -> throw new UsageException("unknown option " + Log.quote("--" + name) + "; --help lists them");
-            }
-            if (value.isEmpty() || name.startsWith("secret") && secrets.getLast().length == 0)
-                throw new UsageException("--" + name + " wants a value, as in --" + name + "=VALUE");
-        }
-
-        private static byte[] firstLine(String file) throws IOException {
-            try {
-                return Files.readString(Path.of(file)).lines().findFirst().orElse("").getBytes(UTF_8);
-            } catch (InvalidPathException | IOException e) {
-                throw new IOException("cannot read " + file + ": " + (e instanceof NoSuchFileException ? "no such file"
-                    : e instanceof CharacterCodingException ? "it is not UTF-8" : e.getMessage()));
-            }
-        }
-
-        private static long number(String name, String value, long least, long most) throws UsageException {
-            if (value.matches("[0-9]{1,18}") && Long.parseLong(value) >= least && Long.parseLong(value) <= most)
-                return Long.parseLong(value);
-            throw new UsageException("--" + name + " wants a whole number from " + least
-                + (most >= Integer.MAX_VALUE ? "" : " to " + most) + ", got " + Log.quote(value));
-        }
-
-        private static Duration seconds(String name, String value) throws UsageException {
-            if (value.matches("[0-9]{1,9}(\\.[0-9]{1,3})?"))
-                return Duration.ofMillis(new BigDecimal(value).movePointRight(3).longValueExact());
-            throw new UsageException("--" + name + " wants seconds, as in 10 or 0.5, got " + Log.quote(value));
-        }
-
-        private static URI feed(String value) throws UsageException {
-            try {
-                URI uri = new URI(value);
-                String plain = "http://" + uri.getRawAuthority() + uri.getRawPath(); // no user, query or fragment
-                if (value.equals("-") || value.equals(plain) && uri.getHost() != null && uri.getRawUserInfo() == null
-                        && uri.getPort() <= 65535)
-                    return uri;
-            } catch (URISyntaxException e) { // said below, like any other fault of it
-            }
-            throw new UsageException("--feed wants http://HOST:PORT/PATH or -, got " + Log.quote(value));
-        }
-    }
-
-    // ---- 5. JSON (RFC 8259) -------------------------------------------------------------------------------------
-    // Strict, since it judges tokens: a name may stand in an object once, strings are Unicode, numbers keep their
-    // digits, depth is bounded.
-
-    /** A JSON value. Members are in the order of the text; a number is kept as it was written, so no digit is lost. */
+    /** A JSON value. Members are in the order of the text; a number is kept as it was written: no digit is
+     * lost. */
     sealed interface Json {
         record Obj(Map<String, Json> members) implements Json { }
         record Arr(List<Json> elements) implements Json { }
@@ -433,154 +477,118 @@ public final class NanoStreamWs {
             return value;
         }
 
-        /** Appends the value without spaces, and with no other escapes than are needed. */
-        default void write(StringBuilder out) {
-            switch (this) {
-                case Obj(var members) -> {
-                    char before = '{';
-                    for (var member : members.entrySet()) {
-                        writeString(member.getKey(), out.append(before));
-                        member.getValue().write(out.append(':'));
-                        before = ',';
-                    }
-                    out.append(members.isEmpty() ? "{}" : "}");
-                }
-                case Arr(var elements) -> {
-                    out.append('[');
-                    for (int i = 0; i < elements.size(); i++)
-                        elements.get(i).write(i == 0 ? out : out.append(','));
-                    out.append(']');
-                }
-                case Str(var value) -> writeString(value, out);
-                case Num(var text) -> out.append(text);
-                case Bool(var value) -> out.append(value);
-                case Null() -> out.append("null");
-            }
-        }
-
-        private static void writeString(String value, StringBuilder out) {
-            out.append('"');
-            for (int i = 0; i < value.length(); i++) {
-                char c = value.charAt(i);
-                if (c == '"' || c == '\\')
-                    out.append('\\').append(c);
-                else if (c < ' ') // §7: "the control characters (U+0000 through U+001F)" must be escaped
-                    out.append(c == '\n' ? "\\n" : "\\u" + HexFormat.of().toHexDigits(c));
-                else
-                    out.append(c);
-            }
-            out.append('"');
-        }
-
         /** A recursive descent over the grammar of RFC 8259. */
         final class Parser {
-            private static final int END = -1;
-            private final String text;
+            static final int END = -1;
+            static final String SPACES = " \t\n\r";
+            static final Pattern NUMBER =
+                Pattern.compile("-?(?:0|[1-9][0-9]*)(?:\\.[0-9]+)?(?:[eE][+-]?[0-9]+)?");
+            static final Pattern HEX = Pattern.compile("[0-9A-Fa-f]{4}");
+            static final Pattern LONE_SURROGATE = Pattern.compile("[\\x{D800}-\\x{DFFF}]");
+            static final String ESCAPES = "\"\\/bfnrt";
+            static final String ESCAPED = "\"\\/\b\f\n\r\t"; // what each of them stands for
+            final String text;
             private int at;
+            // Kept from value to value:
+            final StringBuilder value = new StringBuilder();
+            final Matcher lone = LONE_SURROGATE.matcher(value);
+            final Matcher number;
 
-            private Parser(String text) { this.text = text; }
+            private Parser(String text) {
+                this.text = text;
+                this.number = NUMBER.matcher(text);
+            }
 
             private Json value(int depth) throws JsonException {
                 if (depth > Limits.MAX_JSON_DEPTH) // §9 allows a limit
                     throw expected("at most " + Limits.MAX_JSON_DEPTH + " levels");
-                switch (peek()) {
-                    case '{' -> {
-                        Map<String, Json> members = new LinkedHashMap<>();
-                        for (boolean first = true; next('}', first); first = false) {
-                            if (peek() != '"') throw expected("a name in quotes");
-                            String name = string();
-                            take(':');
-                            // §4: names "SHOULD be unique", and RFC 7519 §4 lets a token with two of a name be rejected
-                            if (members.put(name, value(depth + 1)) != null) throw expected("every name once");
-                        }
-                        return new Obj(members);
-                    }
-                    case '[' -> {
-                        List<Json> elements = new ArrayList<>();
-                        for (boolean first = true; next(']', first); first = false)
-                            elements.add(value(depth + 1));
-                        return new Arr(elements);
-                    }
-                    case '"' -> { return new Str(string()); }
-                    default -> {
-                        return text.startsWith("true", at) ? word(4, new Bool(true))
-                            : text.startsWith("false", at) ? word(5, new Bool(false))
-                            : text.startsWith("null", at) ? word(4, new Null()) : number();
-                    }
-                }
+                return switch (peek()) {
+                    case '{' -> object(depth);
+                    case '[' -> array(depth);
+                    case '"' -> new Str(string());
+                    case 't' -> word("true", new Bool(true));
+                    case 'f' -> word("false", new Bool(false));
+                    case 'n' -> word("null", new Null());
+                    default -> number();
+                };
             }
 
-            private Json word(int length, Json value) {
-                at += length;
+            private Obj object(int depth) throws JsonException {
+                Map<String, Json> members = new LinkedHashMap<>();
+                take('{');
+                while (peek() != '}') {
+                    if (!members.isEmpty())
+                        take(',');
+                    if (peek() != '"') throw expected("a name in quotes");
+                    String name = string();
+                    take(':');
+                    Json former = members.put(name, value(depth + 1));
+                    // §4: names "SHOULD be unique", and RFC 7519 §4 lets a token with two of a name be
+                    // rejected
+                    if (former != null) throw expected("every name once");
+                }
+                take('}');
+                return new Obj(members);
+            }
+
+            private Arr array(int depth) throws JsonException {
+                List<Json> elements = new ArrayList<>();
+                take('[');
+                while (peek() != ']') {
+                    if (!elements.isEmpty())
+                        take(',');
+                    elements.add(value(depth + 1));
+                }
+                take(']');
+                return new Arr(elements);
+            }
+
+            private Json word(String word, Json value) throws JsonException {
+                if (!text.startsWith(word, at)) throw expected("a value");
+                at += word.length();
                 return value;
             }
 
-            /** Whether an object or array, just begun or after an element, goes on; takes what stands between. */
-            private boolean next(char end, boolean first) throws JsonException {
-                if (first)
-                    at++; // the opening bracket
-                if (peek() == end) {
-                    at++;
-                    return false;
-                }
-                if (!first)
-                    take(',');
-                return true;
-            }
-
             private String string() throws JsonException {
-                int from = ++at;
-                while (here() != '"' && here() != '\\' && here() >= ' ')
-                    at++;
-                if (here() == '"')
-                    return text.substring(from, at++); // the usual case: nothing escaped
-                StringBuilder value = new StringBuilder().append(text, from, at);
-                for (; here() != '"'; at++) {
-                    if (here() < ' ') throw expected("no control character in a string");
-                    value.append(here() == '\\' ? escape() : (char) here());
-                }
+                value.setLength(0);
+                at++; // the quote
+                while (here() != '"')
+                    value.append(character());
                 at++;
                 // §8.2: a lone surrogate has no UTF-8, so what would be sent on is not what was written
-                if (!UTF_8.newEncoder().canEncode(value)) throw expected("surrogates in pairs");
+                if (lone.reset(value).find()) throw expected("surrogates in pairs");
                 return value.toString();
             }
 
-            /** The character that an escape stands for; leaves at on the escape's last one. */
-            private char escape() throws JsonException {
+            /** A character of a string, or what an escape stands for. */
+            private char character() throws JsonException {
+                int c = here();
+                if (c == END) throw expected("a quote at the end of the string");
+                if (c < ' ') throw expected("no control character in a string");
                 at++;
-                int which = "\"\\/bfnrt".indexOf(here());
-                if (which >= 0) return "\"\\/\b\f\n\r\t".charAt(which);
-                for (int i = 1; i <= 4; i++)
-                    if (here() != 'u' || at + i >= text.length() || !HexFormat.isHexDigit(text.charAt(at + i)))
-                        throw expected("an escape");
-                at += 4;
-                return (char) HexFormat.fromHexDigits(text, at - 3, at + 1);
+                return c == '\\' ? escape() : (char) c;
+            }
+
+            private char escape() throws JsonException {
+                int which = ESCAPES.indexOf(here());
+                if (which >= 0) {
+                    at++;
+                    return ESCAPED.charAt(which);
+                }
+                if (here() != 'u') throw expected("an escape");
+                int from = at + 1;
+                at = Math.min(from + 4, text.length());
+                String digits = text.substring(from, at);
+                if (!HEX.matcher(digits).matches()) throw expected("four hexadecimal digits");
+                return (char) HexFormat.fromHexDigits(digits);
             }
 
             /** §6: [ minus ] int [ frac ] [ exp ], and no leading zeros. */
             private Num number() throws JsonException {
-                int from = at;
-                at += here() == '-' ? 1 : 0;
-                if (here() == '0')
-                    at++;
-                else
-                    digits();
-                if (here() == '.') {
-                    at++;
-                    digits();
-                }
-                if (here() == 'e' || here() == 'E') {
-                    at++;
-                    at += here() == '+' || here() == '-' ? 1 : 0;
-                    digits();
-                }
-                return new Num(text.substring(from, at));
-            }
-
-            private void digits() throws JsonException {
-                if (here() < '0' || here() > '9') throw expected("a value");
-                while (here() >= '0' && here() <= '9')
-                    at++;
+                number.region(at, text.length());
+                if (!number.lookingAt()) throw expected("a value");
+                at = number.end();
+                return new Num(number.group());
             }
 
             private void take(char c) throws JsonException {
@@ -590,12 +598,15 @@ public final class NanoStreamWs {
 
             /** The next character that is no space. */
             private int peek() {
-                while (here() == ' ' || here() == '\t' || here() == '\n' || here() == '\r')
+                while (SPACES.indexOf(here()) >= 0)
                     at++;
                 return here();
             }
 
-            private int here() { return at < text.length() ? text.charAt(at) : END; }
+            private int here() {
+                if (at == text.length()) return END;
+                return text.charAt(at);
+            }
 
             private JsonException expected(String what) {
                 return new JsonException("expected " + what + " at character " + at);
@@ -603,16 +614,21 @@ public final class NanoStreamWs {
         }
     }
 
-    // ---- 6. HTTP (RFC 9112, RFC 9110) ---------------------------------------------------------------------------
-    // Just enough of HTTP/1.1 for an upgrade, a POST and a page, and nothing lenient: what two parsers could read in
-    // two ways is refused.
+    // ---- 5. HTTP (RFC 9112, RFC 9110) ---------------------------------------------------------------------
+    // Just enough of HTTP/1.1 for an upgrade, a POST and a page, and nothing lenient: what two parsers could
+    // read in two ways is refused.
 
-    /** A request's head: path decoded, query as it came or "", names in lower case, values of a name in their order. */
-    record Request(String method, String path, String query, boolean http11, Map<String, List<String>> fields) {
+    /** A request's head: path decoded, query as it came or "", names in lower case, values of a name in their
+     * order. */
+    record Request(String method, String path, String query, boolean http11,
+            Map<String, List<String>> fields) {
+        boolean has(String name) { return fields.containsKey(name); }
+
         /** The value of a field that may be there once, or null. */
         String field(String name) throws Refusal {
             List<String> values = fields.getOrDefault(name, List.of());
-            if (values.size() > 1) throw Http.malformed("more than one " + name);
+            if (values.size() > 1)
+                throw Http.malformed("more than one " + name);
             return values.isEmpty() ? null : values.getFirst();
         }
 
@@ -640,72 +656,91 @@ public final class NanoStreamWs {
     /** The rules and texts of HTTP that have no state. */
     static final class Http {
         /** RFC 9110 §5.6.7: IMF-fixdate. */
-        private static final DateTimeFormatter DATE =
-            DateTimeFormatter.ofPattern("EEE, dd MMM yyyy HH:mm:ss 'GMT'", Locale.US).withZone(ZoneOffset.UTC);
-        private static final Pattern VERSION = Pattern.compile("HTTP/[0-9]\\.[0-9]");
+        static final DateTimeFormatter DATE =
+            DateTimeFormatter.ofPattern("EEE, dd MMM yyyy HH:mm:ss 'GMT'", Locale.US)
+                .withZone(ZoneOffset.UTC);
+        static final Pattern CRLF = Pattern.compile("\r\n");
+        /** Of a line: no control character but a tab. */
+        static final Pattern TEXT = Pattern.compile("[^\\x00-\\x08\\x0A-\\x1F\\x7F]*");
+        static final String TCHARS = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"; // RFC 9110 §5.6.2
+        static final Pattern TOKEN = Pattern.compile(TCHARS);
+        static final Pattern REQUEST_LINE =
+            Pattern.compile("(" + TCHARS + ") ([^ ]*) (HTTP/[0-9]\\.[0-9])");
+        /** What stands before the path in absolute-form (RFC 9112 §3.2.2). */
+        static final Pattern AUTHORITY = Pattern.compile("^(?i:https?|wss?)://[^/?#]+/?");
+        /** RFC 9112 §3.2.1: visible ASCII, without a fragment. */
+        static final Pattern ORIGIN_FORM = Pattern.compile("/[!-\"$-~]*");
+        /** RFC 9110 §7.2: uri-host [ ":" port ]. A Nano node sends an IPv6 address without brackets. */
+        static final Pattern HOST = Pattern.compile("[0-9A-Za-z_.:%~!$&'()*+,;=\\[\\]-]*");
 
-        /** RFC 9112 §2.1: start-line CRLF *( field-line CRLF ), here without the last CRLF and the empty line. */
+        /** RFC 9112 §2.1: start-line CRLF *( field-line CRLF ), here without the last CRLF and the empty
+         * line. */
         static Request parse(String head) throws Refusal {
             // 1. §2.2: a bare CR or LF, like any other control character but a tab, is no part of a message
-            String[] lines = (head + '\r').split("\n", -1);
+            String[] lines = CRLF.split(head, -1);
             if (lines.length - 1 > Limits.MAX_FIELDS)
                 throw new Refusal(Rejection.HEAD_TOO_LARGE, "more than " + Limits.MAX_FIELDS + " fields");
-            for (int i = 0; i < lines.length; i++) {
-                int end = lines[i].length() - 1;
-                if (end < 0 || lines[i].charAt(end) != '\r' || !all(lines[i] = lines[i].substring(0, end), c ->
-                        c >= ' ' && c != 0x7F || c == '\t'))
+            for (String line : lines)
+                if (!TEXT.matcher(line).matches())
                     throw malformed("control character in the head");
-            }
             // 2. §3: request-line = method SP request-target SP HTTP-version
-            String[] words = lines[0].split(" ", -1);
-            if (words.length != 3 || !isToken(words[0]) || !VERSION.matcher(words[2]).matches())
+            Matcher start = REQUEST_LINE.matcher(lines[0]);
+            if (!start.matches())
                 throw malformed("expected method, target and HTTP version, one space between");
-            if (!words[2].startsWith("HTTP/1.")) throw new Refusal(Rejection.HTTP_VERSION, words[2]);
-            boolean http11 = !words[2].equals("HTTP/1.0"); // RFC 9110 §2.5: a higher minor version is read as ours
-            // 3. §5: field-line = field-name ":" OWS field-value OWS. A space before the name is obs-fold (§5.2), one
-            // before the colon smuggles (§5.1): with neither is the name a token.
+            String version = start.group(3);
+            if (!version.startsWith("HTTP/1."))
+                throw new Refusal(Rejection.HTTP_VERSION, version);
+            boolean http11 = !version.equals("HTTP/1.0"); // RFC 9110 §2.5: HTTP/1.2 is read as HTTP/1.1
+            // 3. §5: the fields
             Map<String, List<String>> fields = new HashMap<>();
-            for (int i = 1; i < lines.length; i++) {
-                String[] parts = lines[i].split(":", 2);
-                if (parts.length != 2 || !isToken(parts[0])) throw malformed("expected a field name and a colon");
-                String name = parts[0].toLowerCase(Locale.ROOT);
-                fields.computeIfAbsent(name, n -> new ArrayList<>(1)).add(parts[1].strip());
-            }
-            // 4. §3.2.1: origin-form; §3.2.2: "a server MUST accept the absolute-form"
-            String target = words[1].startsWith("/") ? words[1] : words[1].replaceFirst("^(?i:http)://[^/?#]+/?", "/");
-            if (!target.startsWith("/") || !all(target, c -> c > ' ' && c < 0x7F && c != '#'))
-                throw malformed("expected a path");
-            String[] parts = target.split("\\?", 2);
-            String query = parts.length == 1 ? "" : parts[1];
-            Request request = new Request(words[0], percentDecode(parts[0]), query, http11, fields);
-            // 5. §3.2: one Host. A Nano node sends an IPv6 address without brackets, which is let pass.
+            for (int i = 1; i < lines.length; i++)
+                addField(lines[i], fields);
+            // 4. §3.2: the target
+            String[] target = originForm(start.group(2)).split("\\?", 2);
+            String path = percentDecode(target[0]);
+            String query = target.length == 1 ? "" : target[1];
+            // 5. §3.2: one Host, which HTTP/1.0 can do without
+            Request request = new Request(start.group(1), path, query, http11, fields);
             String host = request.field("host");
-            if (http11 && host == null || host != null && !all(host, c -> isAlphanumeric(c)
-                    || "_.:%~!$&'()*+,;=[]-".indexOf(c) >= 0))
+            boolean valid = host == null ? !http11 : HOST.matcher(host).matches();
+            if (!valid)
                 throw malformed("expected a Host field, with a host and a port");
             return request;
         }
 
-        /** RFC 9110 §5.6.2. */
-        private static boolean isToken(String word) {
-            return !word.isEmpty() && all(word, c -> isAlphanumeric(c) || "!#$%&'*+-.^_`|~".indexOf(c) >= 0);
+        /** §5: field-line = field-name ":" OWS field-value OWS. A space before the name is obs-fold (§5.2),
+         * and one before the colon smuggles (§5.1): with either, the name is no token. */
+        private static void addField(String line, Map<String, List<String>> fields) throws Refusal {
+            String[] parts = line.split(":", 2);
+            if (parts.length != 2 || !isToken(parts[0]))
+                throw malformed("expected a field name and a colon");
+            String name = parts[0].toLowerCase(Locale.ROOT);
+            List<String> values = fields.computeIfAbsent(name, n -> new ArrayList<>(1));
+            values.add(parts[1].strip());
         }
 
-        private static boolean isAlphanumeric(int c) { return c < 0x7F && Character.isLetterOrDigit(c); }
-
-        private static boolean all(String text, IntPredicate isAllowed) {
-            for (int i = 0; i < text.length(); i++)
-                if (!isAllowed.test(text.charAt(i))) return false;
-            return true;
+        /** §3.2.1: origin-form; §3.2.2: "a server MUST accept the absolute-form". */
+        private static String originForm(String target) throws Refusal {
+            String form = AUTHORITY.matcher(target).replaceFirst("/");
+            if (!ORIGIN_FORM.matcher(form).matches()) throw malformed("expected a path");
+            return form;
         }
+
+        static boolean isToken(String word) { return TOKEN.matcher(word).matches(); }
 
         /** RFC 3986 §2.1. What it stands for has to be UTF-8. */
         static String percentDecode(String text) throws Refusal {
             if (text.indexOf('%') < 0) return text;
             ByteArrayOutputStream bytes = new ByteArrayOutputStream();
             try {
-                for (int i = 0; i < text.length(); i += text.charAt(i) == '%' ? 3 : 1)
-                    bytes.write(text.charAt(i) == '%' ? HexFormat.fromHexDigits(text, i + 1, i + 3) : text.charAt(i));
+                for (int at = 0; at < text.length(); at++) {
+                    int b = text.charAt(at);
+                    if (b == '%') {
+                        b = HexFormat.fromHexDigits(text, at + 1, at + 3);
+                        at += 2;
+                    }
+                    bytes.write(b);
+                }
                 return utf8(bytes.toByteArray());
             } catch (IllegalArgumentException | IndexOutOfBoundsException | CharacterCodingException e) {
                 throw malformed("expected UTF-8, and two hexadecimal digits after each %");
@@ -714,7 +749,8 @@ public final class NanoStreamWs {
 
         /** Decodes strictly: nothing is replaced. */
         static String utf8(byte[] bytes) throws CharacterCodingException {
-            return UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString(); // a new decoder reports faults
+            CharsetDecoder decoder = UTF_8.newDecoder(); // it reports faults
+            return decoder.decode(ByteBuffer.wrap(bytes)).toString();
         }
 
         /** The hash of an ASCII text. */
@@ -728,41 +764,45 @@ public final class NanoStreamWs {
 
         static Refusal malformed(String detail) { return new Refusal(Rejection.MALFORMED, detail); }
 
-        /** An answer. The extra fields end in CRLF each. */
+        /** An answer. The extra fields end in CRLF each; the body is ASCII. */
         static byte[] response(String status, String fields, String type, String body, Instant now) {
-            return ("HTTP/1.1 " + status + "\r\nDate: " + DATE.format(now) + "\r\n" + fields + "Content-Type: " + type
-                + "\r\nContent-Length: " + body.length() + "\r\n\r\n" + body).getBytes(ISO_8859_1); // bodies are ASCII
+            String head = "HTTP/1.1 " + status + "\r\n"
+                + "Date: " + DATE.format(now) + "\r\n"
+                + fields
+                + "Content-Type: " + type + "\r\n"
+                + "Content-Length: " + body.length() + "\r\n\r\n";
+            return (head + body).getBytes(ISO_8859_1);
+        }
+
+        /** The answer to a refused request: its body says no more than the status. */
+        static byte[] refusal(Rejection why, String fields, Instant now) {
+            return response(why.status, fields + why.fields, "text/plain", why.status + '\n', now);
         }
 
         /** What of an answer goes out: RFC 9110 §9.3.2, HEAD gets the same head, and no body. */
         static byte[] answerTo(Request request, byte[] answer) {
             if (request == null || !request.method().equals("HEAD")) return answer;
-            return Arrays.copyOf(answer, new String(answer, ISO_8859_1).indexOf("\r\n\r\n") + 4);
+            int body = new String(answer, ISO_8859_1).indexOf("\r\n\r\n") + 4;
+            return Arrays.copyOf(answer, body);
         }
 
-        /** The answer to a refused request: its body says no more than the status. */
-        static byte[] refusal(Rejection why, String fields, Instant now) {
-            return response(why.status, fields + switch (why.status.substring(0, 3)) {
-                case "401" -> "WWW-Authenticate: Bearer\r\n"; // RFC 6750 §3
-                case "405" -> "Allow: " + (why == Rejection.FEED_METHOD ? "POST" : "GET, HEAD") + "\r\n";
-                // RFC 6455 §4.4, RFC 9110 §7.8
-                case "426" -> "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
-                case "503" -> "Retry-After: 5\r\n";
-                default -> "";
-            }, "text/plain", why.status + '\n', now);
-        }
-
-        /** Ends a connection so that the peer gets what was written: half-close, read what still comes, close. Closing
-         * with something unread would reset the connection, and the reset can overtake the answer (RFC 9112 §9.6). */
+        /** Ends a connection so that the peer gets what was written: half-close, read what still comes,
+         * close. Closing with something unread would reset the connection, and the reset can overtake the
+         * answer (RFC 9112 §9.6). */
         static void lingeringClose(Socket socket) {
             try (socket) {
                 socket.shutdownOutput();
+                InputStream in = socket.getInputStream();
                 byte[] dropped = new byte[1024];
-                long end = System.nanoTime() + Limits.LINGER * 1_000_000L, left = Limits.LINGER;
-                for (int total = 0, n = 0; n >= 0 && left > 0 && total < Limits.MAX_LINGER_BYTES; total += n) {
+                int budget = Limits.MAX_LINGER_BYTES;
+                long deadline = System.nanoTime() + Limits.LINGER * 1_000_000L;
+                while (budget > 0) {
+                    long left = (deadline - System.nanoTime()) / 1_000_000;
+                    if (left <= 0) return;
                     socket.setSoTimeout((int) left);
-                    n = socket.getInputStream().read(dropped);
-                    left = (end - System.nanoTime()) / 1_000_000;
+                    int n = in.read(dropped);
+                    if (n < 0) return;
+                    budget -= n;
                 }
             } catch (IOException e) { // gone already, or silent for so long: closed either way
             }
@@ -783,52 +823,56 @@ public final class NanoStreamWs {
 
     /** Reads the requests of one connection, one after the other. Used by one thread. */
     static final class RequestReader {
-        private static final byte[] END = {'\r', '\n', '\r', '\n'};
-        private final Socket socket;
-        private final OutputStream out;
+        static final byte[] END = {'\r', '\n', '\r', '\n'};
+        final Socket socket;
+        final OutputStream out;
         private byte[] buffer = new byte[1024];
         private int start, end; // what was read and not yet taken
 
         /** @param out is flushed before a read that may block, so that answers can be gathered until then */
-        RequestReader(Socket socket, OutputStream out) { this.socket = socket; this.out = out; }
+        RequestReader(Socket socket, OutputStream out) {
+            this.socket = socket;
+            this.out = out;
+        }
 
-        /** Reads a head, within HEAD_TIMEOUT of its first byte, or so many milliseconds in all if that is less; null if
-         * the peer closes, or stays idle for that long, before the first byte. */
+        /** Reads a head, within HEAD_TIMEOUT of its first byte, or so many milliseconds in all if that is
+         * less; null if the peer closes, or stays idle for that long, before the first byte. */
         Request head(int idle) throws IOException, Refusal {
-            long deadline = deadline(idle);
+            long idleEnd = deadline(idle);
             try {
-                if (start == end && !fill(deadline)) return null;
-            } catch (Refusal e) {
+                need(1, idleEnd);
+            } catch (EOFException | Refusal e) { // it closed, or was idle for too long
                 return null;
             }
-            deadline = Math.min(deadline, deadline(Limits.HEAD_TIMEOUT));
-            for (int at = 0; ; at++) { // from start
-                if (at == 2 && buffer[start] == '\r' && buffer[start + 1] == '\n') {
-                    start += 2; // RFC 9112 §2.2: "SHOULD ignore at least one empty line (CRLF) received prior"
-                    at = 0;
-                }
-                if (at >= Limits.MAX_HEAD)
+            long deadline = Math.min(idleEnd, deadline(Limits.HEAD_TIMEOUT));
+            skipEmptyLines(deadline);
+            int length = 0; // of what was looked at
+            boolean whole = false;
+            while (!whole) {
+                if (length >= Limits.MAX_HEAD)
                     throw new Refusal(Rejection.HEAD_TOO_LARGE, "more than " + Limits.MAX_HEAD + " bytes");
-                if (start + at == end && !fill(deadline)) throw new EOFException();
-                byte b = buffer[start + at];
-                if (b >= 0 && b < ' ' && b != '\r' && b != '\n' && b != '\t')
-                    throw Http.malformed("control character in the head; is it TLS?"); // now, not at the deadline
-                if (b == '\n' && at >= 3 && Arrays.equals(buffer, start + at - 3, start + at + 1, END, 0, 4)) {
-                    String head = new String(buffer, start, at - 3, ISO_8859_1);
-                    start += at + 1;
-                    return Http.parse(head);
-                }
+                need(length + 1, deadline);
+                byte b = buffer[start + length];
+                length++;
+                if (b >= 0 && b < ' ' && "\r\n\t".indexOf(b) < 0) // said now, not when the time is up
+                    throw Http.malformed("control character in the head; is it TLS?");
+                whole = b == '\n' && isWhole(length);
             }
+            String head = new String(buffer, start, length - END.length, ISO_8859_1);
+            start += length;
+            return Http.parse(head);
         }
 
         /** Reads a body of so many bytes, which the caller has found to be few enough. */
         byte[] body(int length) throws IOException, Refusal {
             long deadline = deadline(Limits.BODY_TIMEOUT);
-            ByteArrayOutputStream body = new ByteArrayOutputStream(); // grows with what arrives, not what is announced
-            for (int n; body.size() < length; start += n) {
-                if (start == end && !fill(deadline)) throw new EOFException();
-                n = Math.min(end - start, length - body.size());
+            // It grows with what arrives, not with what is announced.
+            ByteArrayOutputStream body = new ByteArrayOutputStream();
+            while (body.size() < length) {
+                need(1, deadline);
+                int n = Math.min(end - start, length - body.size());
                 body.write(buffer, start, n);
+                start += n;
             }
             return body.toByteArray();
         }
@@ -838,171 +882,215 @@ public final class NanoStreamWs {
 
         private static long deadline(int millis) { return System.nanoTime() + millis * 1_000_000L; }
 
+        /** RFC 9112 §2.2: a server "SHOULD ignore at least one empty line (CRLF)" before a request. */
+        private void skipEmptyLines(long deadline) throws IOException, Refusal {
+            for (int skipped = 0; skipped < Limits.MAX_HEAD; skipped += 2) { // then it is no request
+                need(1, deadline);
+                if (buffer[start] != '\r') return;
+                need(2, deadline);
+                if (buffer[start + 1] != '\n') return;
+                start += 2;
+            }
+        }
+
+        /** Whether so many bytes end with the empty line that ends a head. */
+        private boolean isWhole(int length) {
+            if (length < END.length) return false;
+            int to = start + length;
+            return Arrays.equals(buffer, to - END.length, to, END, 0, END.length);
+        }
+
+        /** Reads until so many bytes are buffered. */
+        private void need(int bytes, long deadline) throws IOException, Refusal {
+            while (end - start < bytes)
+                if (!fill(deadline)) throw new EOFException();
+        }
+
         /** Reads more, and moves what is buffered to the front. False at the end of the stream. */
         private boolean fill(long deadline) throws IOException, Refusal {
-            if (end == buffer.length && buffer.length < Limits.MAX_HEAD) // it was filled: more comes than expected
+            boolean filled = end == buffer.length; // more comes than expected
+            if (filled && buffer.length < Limits.MAX_HEAD)
                 buffer = Arrays.copyOf(buffer, 2 * buffer.length);
             System.arraycopy(buffer, start, buffer, 0, end - start);
             end -= start;
             start = 0;
             out.flush();
+            long left = deadline - System.nanoTime();
+            if (left <= 0) throw new Refusal(Rejection.TOO_SLOW); // also if there is always one byte more
+            socket.setSoTimeout((int) (left / 1_000_000) + 1);
             try {
-                long left = deadline - System.nanoTime();
-                if (left <= 0) // also for who always has a byte more
-                    throw new SocketTimeoutException();
-                socket.setSoTimeout((int) (left / 1_000_000) + 1);
                 int n = socket.getInputStream().read(buffer, end, buffer.length - end);
                 end += Math.max(0, n);
                 return n >= 0;
             } catch (SocketTimeoutException e) {
-                throw new Refusal(Rejection.TOO_SLOW, "");
+                throw new Refusal(Rejection.TOO_SLOW);
             }
         }
     }
 
-    // ---- 7. Origin (RFC 6454) -----------------------------------------------------------------------------------
-    // Which pages may connect. It protects the users of browsers (RFC 6455 §10.2); other clients send what they like,
-    // so what keeps them out is the token.
+    // ---- 6. Origin (RFC 6454) -----------------------------------------------------------------------------
+    // Which pages may connect. It protects the users of browsers (RFC 6455 §10.2); other clients send what
+    // they like, so what keeps them out is the token.
 
-    /** The origins that are admitted; an empty list admits everybody, with an origin or without. */
-    record OriginPolicy(List<Entry> allowed) {
-        /** An origin, or what an entry of the list asks of one: a null scheme and port -1 stand for any. */
-        private record Entry(String scheme, boolean subdomains, String host, int port) {
-            private static final Pattern FORM = Pattern.compile(
-                "(?:([a-z][a-z0-9+.-]*)://)?(\\*\\.)?([a-z0-9_.-]+|\\[[0-9a-f:.]+])(?::([0-9]{1,5}))?");
+    /** An origin, or what an entry of a list asks of one: a null scheme and ANY_PORT stand for any. */
+    record Origin(String scheme, boolean subdomains, String host, int port) {
+        static final int ANY_PORT = -1;
+        static final Pattern FORM = Pattern.compile(
+            "(?:([a-z][a-z0-9+.-]*)://)?(\\*\\.)?([a-z0-9_.-]+|\\[[0-9a-f:.]+])(?::([0-9]{1,5}))?");
 
-            /** RFC 6454 §7.1: [ scheme "://" ] [ "*." ] host [ ":" port ], or null. A scheme implies its own port. */
-            static Entry parse(String text) {
-                var match = FORM.matcher(text.toLowerCase(Locale.ROOT));
-                if (!match.matches()) return null;
-                String scheme = match.group(1), port = match.group(4);
-                return new Entry(scheme, match.group(2) != null, match.group(3), port != null ? Integer.parseInt(port)
-                    : "http".equals(scheme) ? 80 : "https".equals(scheme) ? 443 : -1);
-            }
-
-            boolean admits(Entry origin) {
-                return (scheme == null || scheme.equals(origin.scheme)) && (port < 0 || port == origin.port)
-                    && (subdomains ? origin.host.endsWith('.' + host) : origin.host.equals(host));
-            }
+        /** RFC 6454 §7.1: [ scheme "://" ] [ "*." ] host [ ":" port ], or null. */
+        static Origin parse(String text) {
+            Matcher match = FORM.matcher(text.toLowerCase(Locale.ROOT));
+            if (!match.matches()) return null;
+            String scheme = match.group(1);
+            boolean subdomains = match.group(2) != null;
+            int port = port(scheme, match.group(4));
+            return new Origin(scheme, subdomains, match.group(3), port);
         }
 
-        static OriginPolicy of(List<String> list) throws UsageException {
-            List<Entry> allowed = new ArrayList<>();
-            for (String text : list) {
-                Entry entry = Entry.parse(text);
-                if (entry == null)
-                    throw new UsageException("--origin wants example.com, *.example.com or https://example.com:8443, "
-                        + "comma-separated, got " + Log.quote(text));
-                allowed.add(entry);
-            }
-            return new OriginPolicy(allowed);
+        /** RFC 6454 §4 5.: a scheme implies its own port. */
+        private static int port(String scheme, String digits) {
+            if (digits != null) return Integer.parseInt(digits);
+            if ("http".equals(scheme)) return 80;
+            if ("https".equals(scheme)) return 443;
+            return ANY_PORT;
         }
 
-        /** @param origin the Origin field, or null where there was none */
-        boolean admits(String origin) {
-            Entry from = origin == null ? null : Entry.parse(origin);
-            // "null" (§7.3: an origin that must not be told) has no scheme, like everything else that is no origin
-            return allowed.isEmpty() || from != null && from.scheme != null && !from.subdomains
-                && allowed.stream().anyMatch(entry -> entry.admits(from));
+        /** Whether this entry of a list admits an origin. */
+        boolean admits(Origin origin) {
+            if (scheme != null && !scheme.equals(origin.scheme))
+                return false;
+            if (port != ANY_PORT && port != origin.port)
+                return false;
+            if (subdomains)
+                return origin.host.endsWith('.' + host);
+            return origin.host.equals(host);
         }
     }
 
-    // ---- 8. Token (RFC 7515, 7519, 8725) ------------------------------------------------------------------------
-    // A JSON Web Token with HS256, and nothing else: neither algorithm nor key is chosen by what the token says.
+    /** The origins that are admitted; an empty list admits every client, with an origin or without. */
+    record OriginPolicy(List<Origin> allowed) {
+        /** @param field the Origin field, or null where there was none */
+        boolean admits(String field) {
+            if (allowed.isEmpty()) return true;
+            if (field == null) return false;
+            Origin origin = Origin.parse(field);
+            // "null" (§7.3: an origin that must not be told) has no scheme, like everything else that is no
+            // origin
+            if (origin == null || origin.scheme == null || origin.subdomains) return false;
+            return allowed.stream().anyMatch(entry -> entry.admits(origin));
+        }
+    }
 
-    /** base64url without padding (RFC 4648 §5, RFC 7515 §2): bytes have one spelling, and no other is taken. */
+    // ---- 7. Token (RFC 7515, 7519, 8725) ------------------------------------------------------------------
+    // A JSON Web Token with HS256, and nothing else: neither algorithm nor key is chosen by what the token
+    // says.
+
+    /** base64url without padding (RFC 4648 §5, RFC 7515 §2): bytes have one spelling, and no other is
+     * taken. */
     static final class Base64Url {
-        private static final String ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        private static final byte[] VALUES = new byte[128]; // by character; -1 where it stands for nothing
-        static { for (int c = 0; c < VALUES.length; c++) VALUES[c] = (byte) ALPHABET.indexOf(c); }
-        static String encode(byte[] bytes) {
-            StringBuilder text = new StringBuilder();
-            int bits = 0, count = 0; // what is not yet written, and how many bits of it
-            for (byte b : bytes) {
-                bits = bits << 8 | b & 0xFF;
-                for (count += 8; count >= 6; count -= 6)
-                    text.append(ALPHABET.charAt(bits >> count - 6 & 0b11_1111));
-            }
-            if (count > 0)
-                text.append(ALPHABET.charAt(bits << 6 - count & 0b11_1111));
-            return text.toString();
+        static final String ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        static final byte[] VALUES = new byte[128]; // by character; -1 where it stands for nothing
+
+        static {
+            for (int c = 0; c < VALUES.length; c++)
+                VALUES[c] = (byte) ALPHABET.indexOf(c);
         }
 
-        /** The bytes that the text stands for, or null where it is not what encode makes of them. */
+        /** The bytes that the text stands for, or null where it is not the one spelling of them. */
         static byte[] decode(String text) {
             byte[] bytes = new byte[text.length() * 6 / 8];
             int bits = 0, count = 0, at = 0;
             for (int i = 0; i < text.length(); i++) {
                 char c = text.charAt(i);
-                if (c >= VALUES.length || VALUES[c] < 0) return null;
+                if (c >= VALUES.length || VALUES[c] < 0)
+                    return null;
                 bits = bits << 6 | VALUES[c];
-                if ((count += 6) >= 8)
-                    bytes[at++] = (byte) (bits >> (count -= 8));
+                count += 6;
+                if (count >= 8) {
+                    count -= 8;
+                    bytes[at] = (byte) (bits >> count);
+                    at++;
+                }
             }
-            // One character left over stands for no byte, and bits left over have to be 0: otherwise they could be
-            // anything, and one signature would have several spellings (RFC 4648 §3.5).
-            return count >= 6 || (bits & (1 << count) - 1) != 0 ? null : bytes;
+            // One character left over stands for no byte, and bits left over have to be 0: otherwise they
+            // could be anything, and one signature would have several spellings (RFC 4648 §3.5).
+            int leftOver = bits & (1 << count) - 1;
+            if (count >= 6 || leftOver != 0)
+                return null;
+            return bytes;
         }
     }
 
-    /** What a verified token says. @param mac its signature, a character for each byte; expires Unix time in seconds */
+    /** What a verified token says. @param mac its signature, a character for each byte; expires Unix time in
+     * seconds */
     record Claims(String mac, double expires) { }
 
-    /** Verifies and signs tokens. */
+    /** Verifies tokens. */
     static final class Jwt {
-        private static final SecureRandom RANDOM = new SecureRandom();
-        /** Whether a token is good now; why not, by a Refusal. Whether it was used before is not asked here. */
-        static Claims verify(String token, List<byte[]> secrets, Instant now, Duration leeway) throws Refusal {
+        /** Whether a token is good now; why not, by a Refusal. Whether it was used before is not asked
+         * here. */
+        static Claims verify(String token, List<byte[]> secrets, Instant now, Duration leeway)
+                throws Refusal {
             // 1. RFC 7515 §7.1: three segments, none of them empty
-            if (token.length() > Limits.MAX_TOKEN) throw invalid("longer than " + Limits.MAX_TOKEN + " characters");
+            if (token.length() > Limits.MAX_TOKEN)
+                throw invalid("longer than " + Limits.MAX_TOKEN + " characters");
             String[] segments = token.split("\\.", -1);
-            if (segments.length != 3) throw invalid("expected three segments, got " + segments.length);
+            if (segments.length != 3)
+                throw invalid("expected three segments, got " + segments.length);
             // 2. RFC 7515 §4.1.1: the algorithm is ours to say (RFC 8725 §3.1), the header may only agree
             Map<String, Json> header = object(segments[0], "header");
-            if (!(header.get("alg") instanceof Json.Str(var alg)) || !alg.equals("HS256"))
+            boolean hs256 = new Json.Str("HS256").equals(header.get("alg"));
+            if (!hs256)
                 throw invalid("expected alg HS256");
-            // §4.1.11: "If any of the listed extension Header Parameters are not understood and supported by the
-            // recipient, then the JWS is invalid." None is; and b64 (RFC 7797) would change what is signed.
-            if (header.containsKey("crit") || header.containsKey("b64")) throw invalid("header has crit or b64");
+            // §4.1.11: "If any of the listed extension Header Parameters are not understood and supported by
+            // the recipient, then the JWS is invalid." None is; and b64 (RFC 7797) would change what is
+            // signed.
+            if (header.containsKey("crit") || header.containsKey("b64"))
+                throw invalid("header has crit or b64");
             // 3. RFC 7515 §5.2: the signature, before anything of the payload is looked at
-            byte[] mac = Objects.requireNonNullElse(Base64Url.decode(segments[2]), new byte[0]);
-            boolean signed = false;
-            for (byte[] secret : secrets)
-                // isEqual, not equals: the time must not depend on the content; |=, not ||: nor on which secret it is
-                signed |= MessageDigest.isEqual(mac(secret, segments[0] + '.' + segments[1]), mac);
-            if (!signed) throw invalid("signature does not match");
-            // 4. RFC 7519 §4.1.4: "the current date/time MUST be before the expiration date/time"; §4.1.5: nbf
+            byte[] mac = Base64Url.decode(segments[2]);
+            String signingInput = segments[0] + '.' + segments[1];
+            boolean signed = mac != null && isSigned(signingInput, mac, secrets);
+            if (!signed)
+                throw invalid("signature does not match");
+            // 4. RFC 7519 §4.1.4: "the current date/time MUST be before the expiration date/time"
             Map<String, Json> payload = object(segments[1], "payload");
-            if (!payload.containsKey("exp")) throw new Refusal(Rejection.TOKEN_WITHOUT_EXPIRATION, "");
-            double expires = numericDate(payload, "exp"), seconds = seconds(now), skew = leeway.toMillis() / 1e3;
+            if (!payload.containsKey("exp"))
+                throw new Refusal(Rejection.TOKEN_WITHOUT_EXPIRATION);
+            double expires = numericDate(payload, "exp");
+            double seconds = seconds(now);
+            double skew = leeway.toMillis() / 1e3;
             if (seconds >= expires + skew)
                 throw new Refusal(Rejection.TOKEN_EXPIRED, (long) (seconds - expires) + " s ago");
-            if (payload.containsKey("nbf") && seconds < numericDate(payload, "nbf") - skew)
+            // §4.1.5: "the current date/time MUST be after or equal to the not-before date/time"
+            double notBefore = payload.containsKey("nbf") ? numericDate(payload, "nbf") : 0;
+            if (seconds < notBefore - skew)
                 throw invalid("not valid yet");
-            // §4.1.3: who is not in a token's audience must reject it, and this server has no name that could be in it
-            if (payload.containsKey("aud")) throw invalid("it is for an audience (aud)");
+            // §4.1.3: a recipient that is not in a token's audience must reject it, and this server has no
+            // name that could be in it
+            if (payload.containsKey("aud"))
+                throw invalid("it is for an audience (aud)");
             return new Claims(new String(mac, ISO_8859_1), expires);
         }
 
-        /** A new token, valid for the time given, and unlike every other by its jti. */
-        static String sign(byte[] secret, Instant now, Duration valid) {
-            String exp = BigDecimal.valueOf(now.plus(valid).toEpochMilli(), 3).toString();
-            String payload = "{\"iat\":%d,\"exp\":%s,\"jti\":\"%s\"}".formatted(now.getEpochSecond(), exp, random(16));
-            String signingInput = Base64Url.encode("{\"alg\":\"HS256\",\"typ\":\"JWT\"}".getBytes(UTF_8)) + '.'
-                + Base64Url.encode(payload.getBytes(UTF_8));
-            return signingInput + '.' + Base64Url.encode(mac(secret, signingInput));
+        private static boolean isSigned(String signingInput, byte[] mac, List<byte[]> secrets) {
+            boolean signed = false;
+            for (byte[] secret : secrets)
+                // isEqual, not equals: the time must not depend on the content; |=, not ||: nor on which
+                // secret it is
+                signed |= MessageDigest.isEqual(mac(secret, signingInput), mac);
+            return signed;
         }
 
-        /** So many random bytes, as text. A secret wants 32 of them (RFC 7518 §3.2). */
-        static String random(int bytes) {
-            byte[] random = new byte[bytes];
-            RANDOM.nextBytes(random);
-            return Base64Url.encode(random);
+        /** Unix time. */
+        static double seconds(Instant instant) {
+            double fraction = instant.getNano() / 1e9;
+            return instant.getEpochSecond() + fraction;
         }
 
-        static double seconds(Instant instant) { return instant.getEpochSecond() + instant.getNano() / 1e9; }
-
-        private static byte[] mac(byte[] secret, String signingInput) {
+        /** RFC 7515 §A.1: the signature of HS256. */
+        static byte[] mac(byte[] secret, String signingInput) {
             try {
                 Mac mac = Mac.getInstance("HmacSHA256");
                 mac.init(new SecretKeySpec(secret, "HmacSHA256"));
@@ -1015,7 +1103,9 @@ public final class NanoStreamWs {
         private static Map<String, Json> object(String segment, String what) throws Refusal {
             byte[] bytes = Base64Url.decode(segment);
             try {
-                if (bytes != null && Json.parse(Http.utf8(bytes)) instanceof Json.Obj(var members)) return members;
+                Json json = bytes == null ? null : Json.parse(Http.utf8(bytes));
+                if (json instanceof Json.Obj(var members))
+                    return members;
             } catch (CharacterCodingException | Json.JsonException e) {
                 // said below, like every other fault of it
             }
@@ -1024,31 +1114,38 @@ public final class NanoStreamWs {
 
         /** RFC 7519 §2: NumericDate, seconds since 1970, "non-integer values can be represented". */
         private static double numericDate(Map<String, Json> payload, String name) throws Refusal {
-            double value = payload.get(name) instanceof Json.Num(var text) ? Double.parseDouble(text) : Double.NaN;
-            if (!Double.isFinite(value)) // a string, say, or 1e400
-                throw invalid(name + " is not a finite number");
-            return value;
+            if (payload.get(name) instanceof Json.Num(var text)) {
+                double value = Double.parseDouble(text);
+                if (Double.isFinite(value)) // unlike 1e400
+                    return value;
+            }
+            throw invalid(name + " is not a finite number");
         }
 
         private static Refusal invalid(String detail) { return new Refusal(Rejection.TOKEN_INVALID, detail); }
     }
 
-    // ---- 9. Used tokens -----------------------------------------------------------------------------------------
-    // A token works once. Only verified tokens get in here, and each stays until it has expired: the table cannot be
-    // filled by who has no secret.
+    // ---- 8. Used tokens -----------------------------------------------------------------------------------
+    // A token works once. Only verified tokens get in here, and each stays until it has expired: the table
+    // cannot be filled by a client that has no secret.
 
     /** The tokens that were used and have not expired yet, with their expiry. */
     static final class UsedTokens {
-        private final ConcurrentHashMap<String, Double> expiries = new ConcurrentHashMap<>();
-        private final InstantSource clock;
-        private final double leeway; // seconds
-        UsedTokens(InstantSource clock, Duration leeway) { this.clock = clock; this.leeway = leeway.toMillis() / 1e3; }
+        final ConcurrentHashMap<String, Double> expiries = new ConcurrentHashMap<>();
+        final InstantSource clock;
+        final double leeway; // seconds
 
-        /** Takes a token for the caller, who is the only one ever to get it: one atomic operation decides. */
+        UsedTokens(InstantSource clock, Duration leeway) {
+            this.clock = clock;
+            this.leeway = leeway.toMillis() / 1e3;
+        }
+
+        /** Takes a token for the caller, the only one ever to get it: one atomic operation decides. */
         void claim(Claims claims) throws Refusal {
             if (expiries.mappingCount() >= Limits.MAX_USED_TOKENS)
                 throw new Refusal(Rejection.USED_TOKENS_FULL, "let them expire sooner (exp)");
-            if (expiries.putIfAbsent(claims.mac, claims.expires) != null) throw new Refusal(Rejection.TOKEN_USED, "");
+            Double earlier = expiries.putIfAbsent(claims.mac, claims.expires);
+            if (earlier != null) throw new Refusal(Rejection.TOKEN_USED);
             if (hasExpired(claims.expires)) // since it was verified: it may have been used, and swept
                 throw new Refusal(Rejection.TOKEN_EXPIRED, "just now");
         }
@@ -1058,92 +1155,178 @@ public final class NanoStreamWs {
 
         int size() { return expiries.size(); }
 
-        private boolean hasExpired(double expires) { return Jwt.seconds(clock.instant()) >= expires + leeway; }
+        private boolean hasExpired(double expires) {
+            double now = Jwt.seconds(clock.instant());
+            return now >= expires + leeway;
+        }
     }
 
-    // ---- 10. Opening handshake (RFC 6455 §4.2, RFC 7692 §7.1) ---------------------------------------------------
-    // Judges a request to upgrade. It changes nothing: the token is claimed later, when the listener has a place.
+    // ---- 9. Opening handshake (RFC 6455 §4.2, RFC 7692 §7.1) ----------------------------------------------
+    // Judges a request to upgrade. It changes nothing: the token is claimed later, when the listener has a
+    // place.
 
-    /** A handshake in order: the values of Sec-WebSocket-Accept and -Extensions; claims if a token is asked for. */
-    record Accepted(String accept, String extensions, Claims claims) { }
+    /** A handshake in order: the values of Sec-WebSocket-Accept and -Extensions; claims if a token is asked
+     * for. */
+    record Accepted(String accept, String extensions, Claims claims) {
+        /** The answer that admits (§4.2.2 5.). No frame goes out before it. */
+        byte[] response() {
+            String head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                + "Sec-WebSocket-Accept: " + accept + "\r\n";
+            if (deflate()) // else the field is left out, it may not be empty
+                head += "Sec-WebSocket-Extensions: " + extensions + "\r\n";
+            return (head + "\r\n").getBytes(ISO_8859_1);
+        }
+
+        boolean deflate() { return !extensions.isEmpty(); }
+    }
+
+    /** An extension that a client offers (RFC 6455 §9.1): parameters by name, as name or name=value.
+     * @param unique whether no parameter stands there twice */
+    record Offer(String extension, Map<String, String> parameters, boolean unique) {
+        /** The parameters of permessage-deflate (RFC 7692 §7.1) that can be had. */
+        static final Pattern ACCEPTABLE = Pattern.compile("server_no_context_takeover"
+            + "|client_no_context_takeover"
+            + "|client_max_window_bits(?:=(?:[89]|1[0-5]))?"
+            + "|server_max_window_bits=15"); // the JDK's Deflater has no smaller window
+
+        /** Reads the offers of Sec-WebSocket-Extensions. What is no list of extensions fails (RFC 6455
+         * §9.1). */
+        static List<Offer> parse(String field) throws Refusal {
+            List<Offer> offers = new ArrayList<>();
+            for (String element : field.split(","))
+                if (!element.isBlank()) // RFC 9110 §5.6.1.2: an empty element of a list is ignored
+                    offers.add(parseOne(element));
+            return offers;
+        }
+
+        /** extension = token *( ";" token [ "=" ( token | quoted-string ) ] ) */
+        private static Offer parseOne(String text) throws Refusal {
+            String[] parts = text.split(";", -1);
+            Map<String, String> parameters = new HashMap<>();
+            boolean unique = true;
+            for (int i = 1; i < parts.length; i++) {
+                String[] pair = parts[i].split("=", 2);
+                String name = token(pair[0]);
+                String parameter = name;
+                if (pair.length == 2)
+                    parameter += '=' + token(unquoted(pair[1].strip()));
+                String former = parameters.put(name, parameter);
+                unique &= former == null;
+            }
+            return new Offer(token(parts[0]), parameters, unique);
+        }
+
+        /** What is quoted has to be a token too. */
+        private static String unquoted(String value) {
+            int last = value.length() - 1;
+            boolean quoted = last > 1 && value.startsWith("\"") && value.endsWith("\"");
+            return quoted ? value.substring(1, last) : value;
+        }
+
+        private static String token(String text) throws Refusal {
+            String token = text.strip();
+            if (!Http.isToken(token))
+                throw Http.malformed("Sec-WebSocket-Extensions is no list of extensions");
+            return token;
+        }
+
+        /** Whether it is a permessage-deflate that can be had; what cannot be had is declined (RFC 7692
+         * §7.1). */
+        boolean isAcceptable() {
+            boolean known = extension.equals("permessage-deflate");
+            for (String parameter : parameters.values())
+                known &= ACCEPTABLE.matcher(parameter).matches();
+            return known && unique;
+        }
+
+        /** The answer to it. No context is taken over, so that all can get the same bytes. */
+        String response() {
+            String response = extension + "; server_no_context_takeover; client_no_context_takeover";
+            String window = parameters.get("server_max_window_bits");
+            return window == null ? response : response + "; " + window;
+        }
+    }
 
     /** The server's side of the opening handshake. */
-    record Handshake(OriginPolicy origins, List<byte[]> secrets, Duration leeway, boolean deflate) {
-        private static final String GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // §1.3
-        private static final Pattern KEY = Pattern.compile("[A-Za-z0-9+/]{21}[AQgw]=="); // 16 bytes in base64
-        /** Whether a request is to be a handshake. One with a key is, even without Upgrade: a proxy ate that. */
+    static final class Handshake {
+        static final String GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // §1.3
+        static final Pattern KEY = Pattern.compile("[A-Za-z0-9+/]{21}[AQgw]=="); // 16 bytes in base64
+        static final Pattern BEARER = Pattern.compile("(?i:bearer) +(.*)");
+        final OriginPolicy origins;
+        final List<byte[]> secrets; // none: every client is admitted
+        final Duration leeway;
+        final boolean deflate;
+
+        Handshake(OriginPolicy origins, List<byte[]> secrets, Duration leeway, boolean deflate) {
+            this.origins = origins;
+            this.secrets = secrets;
+            this.leeway = leeway;
+            this.deflate = deflate;
+        }
+
+        /** Whether a request is to be a handshake. One with a key is, even without Upgrade: a proxy ate
+         * that. */
         static boolean isMeant(Request request) {
-            return request.lists("upgrade", "websocket") || request.fields().containsKey("sec-websocket-key");
+            return request.lists("upgrade", "websocket") || request.has("sec-websocket-key");
         }
 
         /** Judges a handshake by §4.2.1, in its order. */
         Accepted judge(Request request, Instant now) throws Refusal {
             // 1. "An HTTP/1.1 or higher GET request"
-            if (!request.method().equals("GET") || !request.http11())
-                throw Http.malformed("a handshake is a GET of HTTP/1.1");
-            if (request.fields().containsKey("transfer-encoding") || request.fields().containsKey("expect")
-                    || !"0".equals(Objects.requireNonNullElse(request.field("content-length"), "0")))
+            boolean get = request.method().equals("GET");
+            if (!get || !request.http11()) throw Http.malformed("a handshake is a GET of HTTP/1.1");
+            if (hasBody(request))
                 throw Http.malformed("a handshake has no body"); // it would be read as frames
             // 2. Host: every request was asked for one. 3. and 4.: Upgrade and Connection
-            if (!request.lists("upgrade", "websocket") || !request.lists("connection", "upgrade"))
-                throw Http.malformed("no Upgrade: websocket with Connection: Upgrade; a proxy has to pass both on");
+            boolean upgrade = request.lists("upgrade", "websocket");
+            if (!upgrade || !request.lists("connection", "upgrade"))
+                throw Http.malformed("no Upgrade: websocket with Connection: Upgrade; "
+                    + "a proxy has to pass both on");
             // 6. before 5., so that a client of another version learns which one is spoken here (§4.4)
             String version = request.field("sec-websocket-version");
-            if (!"13".equals(version))
-                throw new Refusal(Rejection.WEBSOCKET_VERSION, version == null ? "none" : Log.quote(version));
+            if (version == null) throw new Refusal(Rejection.WEBSOCKET_VERSION, "none");
+            if (!version.equals("13"))
+                throw new Refusal(Rejection.WEBSOCKET_VERSION, EventLog.quote(version));
             // 5. "a base64-encoded value that, when decoded, is 16 bytes in length"
             String key = request.field("sec-websocket-key");
             if (key == null || !KEY.matcher(key).matches())
                 throw Http.malformed("Sec-WebSocket-Key is not 16 bytes in base64");
             // 8. subprotocols: none is taken, so the field is not sent. 9. extensions
-            String offers = String.join(",", request.fields().getOrDefault("sec-websocket-extensions", List.of()));
+            List<String> offers = request.fields().getOrDefault("sec-websocket-extensions", List.of());
             String extensions = negotiate(offers);
             // 7. origin
             String origin = request.field("origin");
-            if (!origins.admits(origin)) throw new Refusal(Rejection.ORIGIN, origin == null ? "none was sent" : "");
-            return new Accepted(acceptValue(key), deflate ? extensions : "",
-                secrets.isEmpty() ? null : Jwt.verify(token(request), secrets, now, leeway));
+            if (!origins.admits(origin))
+                throw new Refusal(Rejection.ORIGIN, origin == null ? "none was sent" : "");
+            Claims claims = null;
+            if (!secrets.isEmpty())
+                claims = Jwt.verify(token(request), secrets, now, leeway);
+            return new Accepted(acceptValue(key), deflate ? extensions : "", claims);
         }
 
-        /** Answers the offers of Sec-WebSocket-Extensions: the first permessage-deflate that can be had is taken, what
-         * cannot be had is declined (RFC 7692 §7.1), and only what is no list of extensions fails (RFC 6455 §9.1). */
-        static String negotiate(String offers) throws Refusal {
-            String taken = "";
-            for (String offer : offers.isEmpty() ? new String[0] : offers.split(",")) {
-                Set<String> names = new HashSet<>();
-                boolean acceptable = true;
-                for (String part : offer.isBlank() ? new String[0] : offer.split(";", -1)) {
-                    int equals = part.indexOf('=');
-                    String name = (equals < 0 ? part : part.substring(0, equals)).strip();
-                    String value = equals < 0 ? "" : part.substring(equals + 1).strip();
-                    if (value.length() > 2 && value.startsWith("\"") && value.endsWith("\""))
-                        value = value.substring(1, value.length() - 1); // what is quoted has to be a token too
-                    if (!Http.isToken(name) || equals >= 0 && (names.isEmpty() || !Http.isToken(value)))
-                        throw Http.malformed("Sec-WebSocket-Extensions is no list of extensions");
-                    acceptable &= names.isEmpty() ? name.equals("permessage-deflate") : switch (name) {
-                        case "server_no_context_takeover", "client_no_context_takeover" -> value.isEmpty();
-                        case "client_max_window_bits" -> value.isEmpty() || value.matches("[89]|1[0-5]");
-                        case "server_max_window_bits" -> value.equals("15"); // the JDK's Deflater has no smaller window
-                        default -> false;
-                    };
-                    acceptable &= names.add(name); // §7.1: nor with a parameter twice
-                }
-                if (acceptable && taken.isEmpty() && !names.isEmpty())
-                    taken = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
-                        + (names.contains("server_max_window_bits") ? "; server_max_window_bits=15" : "");
-            }
-            return taken;
+        private static boolean hasBody(Request request) throws Refusal {
+            String length = request.field("content-length");
+            boolean announced = length != null && !length.equals("0");
+            return announced || request.has("transfer-encoding") || request.has("expect");
         }
 
-        /** The token: in the query as t, or as a bearer token (RFC 6750 §2.1) from who can set fields. */
+        /** Answers the offers of Sec-WebSocket-Extensions: the first that can be had is taken. */
+        static String negotiate(List<String> values) throws Refusal {
+            List<Offer> offers = Offer.parse(String.join(",", values)); // all, before one is taken
+            for (Offer offer : offers)
+                if (offer.isAcceptable()) return offer.response();
+            return "";
+        }
+
+        /** The token: in the query as t, or as a bearer token (RFC 6750 §2.1) from a client that can set
+         * fields. */
         private static String token(Request request) throws Refusal {
-            String token = request.parameter("t"), authorization = request.field("authorization");
-            if (authorization != null && authorization.regionMatches(true, 0, "Bearer ", 0, 7)) {
-                String bearer = authorization.substring(7).strip();
-                if (token != null && !token.equals(bearer)) throw Http.malformed("two different tokens");
-                token = bearer;
-            }
-            if (token == null || token.isEmpty()) throw new Refusal(Rejection.NO_TOKEN, "");
+            String query = request.parameter("t");
+            String authorization = request.field("authorization");
+            Matcher bearer = BEARER.matcher(authorization == null ? "" : authorization);
+            String token = bearer.matches() ? bearer.group(1) : query;
+            if (query != null && !query.equals(token)) throw Http.malformed("two different tokens");
+            if (token == null || token.isEmpty()) throw new Refusal(Rejection.NO_TOKEN);
             return token;
         }
 
@@ -1151,44 +1334,28 @@ public final class NanoStreamWs {
         static String acceptValue(String key) {
             return Base64.getEncoder().encodeToString(Http.hash("SHA-1", key + GUID));
         }
-
-        /** The answer that admits (§4.2.2 5.). No frame goes out before it. */
-        static byte[] response(Accepted accepted) {
-            String extensions = accepted.extensions;
-            return ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                + "Sec-WebSocket-Accept: " + accepted.accept + "\r\n"
-                + (extensions.isEmpty() ? "" : "Sec-WebSocket-Extensions: " + extensions + "\r\n")
-                + "\r\n").getBytes(ISO_8859_1);
-        }
     }
 
-    // ---- 11. Framing (RFC 6455 §5, RFC 7692 §7.2) ---------------------------------------------------------------
+    // ---- 10. Framing (RFC 6455 §5, RFC 7692 §7.2) ---------------------------------------------------------
     // The encoder of our frames, which are never masked, and the reader of a listener's, which always are.
 
     /** Encodes frames: FIN set, no mask. */
     static final class Frame {
-        private static final byte[] TAIL = {0, 0, (byte) 0xFF, (byte) 0xFF}; // RFC 7692 §7.2.1
+        static final byte[] TAIL = {0, 0, (byte) 0xFF, (byte) 0xFF}; // RFC 7692 §7.2.1
+
+        /** A frame with the shortest of the three length encodings (§5.2). */
         static byte[] of(Opcode opcode, boolean compressed, byte[] payload) {
-            ByteBuffer frame = ByteBuffer.allocate(length(payload));
-            put(frame, opcode, compressed, payload);
-            return frame.array();
-        }
-
-        /** Bytes of the frame with this payload. */
-        static int length(byte[] payload) {
-            return (payload.length < 126 ? 2 : payload.length < 65536 ? 4 : 10) + payload.length;
-        }
-
-        /** Puts a frame into a buffer, with the shortest of the three length encodings (§5.2). */
-        static void put(ByteBuffer to, Opcode opcode, boolean compressed, byte[] payload) {
-            to.put((byte) (0b1000_0000 | (compressed ? 0b0100_0000 : 0) | opcode.bits)); // RFC 7692 §6: RSV1
+            ByteBuffer frame = ByteBuffer.allocate(Limits.MAX_FRAME_HEADER + payload.length);
+            int rsv1 = compressed ? 0b0100_0000 : 0; // RFC 7692 §6
+            frame.put((byte) (0b1000_0000 | rsv1 | opcode.bits));
             if (payload.length < 126)
-                to.put((byte) payload.length);
+                frame.put((byte) payload.length);
             else if (payload.length < 65536)
-                to.put((byte) 126).putShort((short) payload.length);
+                frame.put((byte) 126).putShort((short) payload.length);
             else
-                to.put((byte) 127).putLong(payload.length);
-            to.put(payload);
+                frame.put((byte) 127).putLong(payload.length);
+            frame.put(payload);
+            return Arrays.copyOf(frame.array(), frame.position());
         }
 
         /** Compresses a message by itself (RFC 7692 §7.2.1); null if that does not make it smaller. */
@@ -1203,136 +1370,175 @@ public final class NanoStreamWs {
         /** The payload of a close frame (§5.5.1): the code, and the reason, which is ASCII here. */
         static byte[] closePayload(int code, String reason) {
             ByteBuffer payload = ByteBuffer.allocate(2 + reason.length());
-            return payload.putShort((short) code).put(reason.getBytes(UTF_8)).array();
+            payload.putShort((short) code);
+            payload.put(reason.getBytes(UTF_8));
+            return payload.array();
         }
     }
 
     /** A control frame that was received, unmasked. */
     record ControlFrame(Opcode opcode, byte[] payload) { }
 
-    /** Whether bytes that come in pieces are UTF-8 (RFC 3629): it says so at the first byte that cannot be. */
+    /** Whether bytes that come in pieces are UTF-8 (RFC 3629): it says so at the first byte that cannot
+     * be. */
     static final class Utf8Check {
-        private final CharsetDecoder decoder = UTF_8.newDecoder(); // reports what is malformed
-        private final CharBuffer decoded = CharBuffer.allocate(256); // not looked at
+        final CharsetDecoder decoder = UTF_8.newDecoder(); // reports what is malformed
+        final CharBuffer decoded = CharBuffer.allocate(256); // not looked at
         private ByteBuffer begun = ByteBuffer.allocate(0); // up to three bytes of a character
+
         void add(byte[] bytes, int offset, int length, boolean last) throws ProtocolException {
             ByteBuffer input = ByteBuffer.allocate(begun.remaining() + length);
             input.put(begun).put(bytes, offset, length).flip();
             CoderResult result;
             do {
                 result = decoder.decode(input, decoded.clear(), last);
-                if (result.isError()) // §8.1
-                    throw new ProtocolException(CloseCode.INVALID_PAYLOAD, "text is not UTF-8");
+                if (result.isError()) throw malformed(); // §8.1
             } while (result.isOverflow());
-            // The decoder waits for the third byte of a surrogate (ED A0 to ED BF), which has no UTF-8 whatever comes.
-            if (input.remaining() == 2 && (input.getShort(input.position()) & 0xFFE0) == 0xEDA0)
-                throw new ProtocolException(CloseCode.INVALID_PAYLOAD, "text is not UTF-8");
+            // The decoder waits for the third byte of a surrogate (ED A0 to ED BF), which has no UTF-8
+            // whatever comes.
+            int two = input.remaining() == 2 ? input.getShort(input.position()) : 0;
+            if ((two & 0xFFE0) == 0xEDA0) throw malformed();
             begun = input;
+        }
+
+        private static ProtocolException malformed() {
+            return new ProtocolException(CloseCode.INVALID_PAYLOAD, "text is not UTF-8");
         }
     }
 
-    /** Who gets the data of messages, piece by piece; the last piece may be empty. */
-    interface Sink { void data(Opcode type, byte[] bytes, int offset, int length, boolean last) throws IOException; }
+    /** Gets the data of messages, piece by piece; the last piece may be empty. */
+    interface Sink {
+        void data(Opcode type, byte[] bytes, int offset, int length, boolean last) throws IOException;
+    }
 
-    /** What a reader takes: bytes of its buffer and of a message, fragments of one; whether floods are stopped. */
+    /** What a reader takes: bytes of its buffer and of a message, fragments of one; whether floods are
+     * stopped. */
     record Bounds(int buffer, int message, int fragments, boolean paced) {
         static final Bounds LISTENER =
             new Bounds(Limits.READ_BUFFER, Limits.MAX_CLIENT_MESSAGE, Limits.MAX_FRAGMENTS, true);
     }
 
-    /** Reads a client's frames and checks them against §5. Control frames are returned; data goes to the sink, checked
-     * and inflated. Used by one thread. */
+    /** Reads a client's frames and checks them against §5. Control frames are returned; data goes to the
+     * sink, checked and inflated. Used by one thread. */
     static final class FrameReader {
-        private final InputStream in;
+        final InputStream in;
+        final boolean deflate; // permessage-deflate was agreed on
+        final Bounds bounds;
+        final Sink sink;
         private byte[] buffer;
-        private final boolean deflate; // permessage-deflate was agreed on
-        private final Bounds bounds;
-        private final Sink sink;
         private int start, end; // what was read and not yet taken
-        private volatile long lastRead = System.nanoTime(); // when something last came
+        volatile long lastRead = System.nanoTime(); // when something last came
+
         // The message under way (§5.4):
-        private Opcode message; // TEXT, BINARY, or null between two
-        private Utf8Check utf8; // of a text
-        private Inflater inflater; // of a compressed message
-        private int length, fragments, inflated;
-        private int work, paces; // see pace
-        private long paced;
+        private Opcode message;         // TEXT, BINARY, or null between two
+        private Utf8Check utf8;         // of a text
+        private Inflater inflater;      // of a compressed message
+        private int length;             // bytes announced so far
+        private int fragments;
+        private int inflated;           // bytes
+
+        // See pace:
+        private int work;               // reads, frames and KiB inflated
+        private int paces;              // waits without a calm second between
+        private long paced;             // when it last waited
 
         /** @param rest what was read beyond the request's head */
         FrameReader(InputStream in, byte[] rest, boolean deflate, Bounds bounds, Sink sink) {
             this.in = in;
-            this.buffer = Arrays.copyOf(rest, Math.max(rest.length, Limits.MAX_FRAME_HEADER)); // it may stay idle
-            this.end = rest.length;
             this.deflate = deflate;
             this.bounds = bounds;
             this.sink = sink;
+            int size = Math.max(rest.length, Limits.MAX_FRAME_HEADER); // no more: it may stay idle
+            this.buffer = Arrays.copyOf(rest, size);
+            this.end = rest.length;
         }
 
         /** Reads up to the end of the next control frame: §5.2, Base Framing Protocol, bit by bit. */
-        ControlFrame next() throws IOException, ProtocolException {
+        ControlFrame next() throws IOException {
             while (true) {
                 need(2);
-                int b0 = buffer[start++], b1 = buffer[start++];
+                int b0 = buffer[start], b1 = buffer[start + 1];
+                start += 2;
                 // 1. FIN and opcode
                 boolean fin = (b0 & 0b1000_0000) != 0;
                 Opcode opcode = Opcode.of(b0 & 0b0000_1111);
-                // 2. RSV1 to RSV3: "MUST be 0 unless an extension is negotiated"; RFC 7692 §6: RSV1 begins a message
+                // 2. RSV1 to RSV3: "MUST be 0 unless an extension is negotiated"
                 int rsv = b0 & 0b0111_0000;
-                if (rsv != 0 && (rsv != 0b0100_0000 || !deflate || opcode.isControl() || opcode == Opcode.CONTINUATION))
-                    throw error("reserved bits must be 0");
+                boolean compressed = rsv == 0b0100_0000 && mayBeCompressed(opcode);
+                if (rsv != 0 && !compressed) throw error("reserved bits must be 0");
                 // 3. §5.1: "The server MUST close the connection upon receiving a frame that is not masked."
                 if ((b1 & 0b1000_0000) == 0) throw error("frame is not masked");
-                // 4. payload length: "the minimal number of bytes MUST be used", "the most significant bit MUST be 0"
-                int announced = b1 & 0b0111_1111;
-                long payload = announced == 126 ? take(2) : announced == 127 ? take(8) : announced;
-                if (announced == 126 && payload < 126 || announced == 127 && payload < 65536) // or below 0
-                    throw error("length is not encoded minimally");
-                // 5. §5.5: control frames have at most 125 bytes and are not fragmented; §5.4: messages do not mix
-                if (opcode.isControl() && (payload > Limits.MAX_CONTROL_PAYLOAD || !fin))
-                    throw error("control frame is too long or fragmented");
+                // 4. payload length
+                long payload = length(b1 & 0b0111_1111);
+                // 5. §5.5: control frames have at most 125 bytes and are not fragmented; §5.4: messages do
+                // not mix
+                boolean whole = payload <= Limits.MAX_CONTROL_PAYLOAD && fin;
+                if (opcode.isControl() && !whole) throw error("control frame is too long or fragmented");
                 if (!opcode.isControl())
-                    begin(opcode, payload, rsv != 0);
+                    begin(opcode, payload, compressed);
                 // 6. masking key. 7. payload
                 int maskingKey = (int) take(4);
                 pace();
-                if (!opcode.isControl()) {
-                    read((int) payload, maskingKey, fin);
-                    continue;
-                }
-                need((int) payload);
-                unmask((int) payload, maskingKey, 0);
-                start += (int) payload;
-                return new ControlFrame(opcode, Arrays.copyOfRange(buffer, start - (int) payload, start));
+                if (opcode.isControl())
+                    return new ControlFrame(opcode, payload((int) payload, maskingKey));
+                read((int) payload, maskingKey, fin);
             }
         }
 
-        /** §5.4: a message begins with TEXT or BINARY and goes on with CONTINUATION. What is announced is bounded. */
+        /** RFC 7692 §6: RSV1 stands in the first frame of a compressed message, and nowhere else. */
+        private boolean mayBeCompressed(Opcode opcode) {
+            return deflate && (opcode == Opcode.TEXT || opcode == Opcode.BINARY);
+        }
+
+        /** §5.2: "the minimal number of bytes MUST be used", "the most significant bit MUST be 0". */
+        private long length(int announced) throws IOException {
+            if (announced < 126) return announced;
+            boolean short16 = announced == 126;
+            long length = take(short16 ? 2 : 8);
+            if (length < (short16 ? 126 : 65536)) // or below 0
+                throw error("length is not encoded minimally");
+            return length;
+        }
+
+        /** §5.4: a message begins with TEXT or BINARY and goes on with CONTINUATION. What is announced is
+         * bounded. */
         private void begin(Opcode opcode, long payload, boolean compressed) throws ProtocolException {
-            if ((opcode == Opcode.CONTINUATION) != (message != null))
-                throw error(message == null ? "nothing to continue" : "expected a continuation");
-            if (message == null) {
+            boolean continues = opcode == Opcode.CONTINUATION;
+            if (continues && message == null) throw error("nothing to continue");
+            if (!continues && message != null) throw error("expected a continuation");
+            if (!continues) {
                 message = opcode;
                 utf8 = opcode == Opcode.TEXT ? new Utf8Check() : null;
                 inflater = compressed ? new Inflater(true) : null;
                 length = fragments = inflated = 0;
             }
-            if (payload > bounds.message - length || ++fragments > bounds.fragments)
-                throw new ProtocolException(CloseCode.MESSAGE_TOO_BIG, "message is too big");
+            fragments++;
+            if (payload > bounds.message - length || fragments > bounds.fragments) throw tooBig();
             length += (int) payload;
         }
 
+        /** A control frame's payload. */
+        private byte[] payload(int length, int maskingKey) throws IOException {
+            need(length);
+            unmask(length, maskingKey, 0);
+            start += length;
+            return Arrays.copyOfRange(buffer, start - length, start);
+        }
+
         /** Reads a data frame's payload piece by piece. */
-        private void read(int payload, int maskingKey, boolean fin) throws IOException, ProtocolException {
+        private void read(int payload, int maskingKey, boolean fin) throws IOException {
             int at = 0;
             do {
-                need(at < payload ? 1 : 0);
+                if (at < payload)
+                    need(1);
                 int piece = Math.min(end - start, payload - at);
                 unmask(piece, maskingKey, at);
                 at += piece;
+                boolean last = fin && at == payload;
                 if (inflater == null)
-                    deliver(buffer, start, piece, fin && at == payload);
+                    deliver(buffer, start, piece, last);
                 else
-                    inflate(buffer, start, piece, fin && at == payload);
+                    inflate(buffer, start, piece, last);
                 start += piece;
             } while (at < payload);
             if (fin) {
@@ -1342,37 +1548,46 @@ public final class NanoStreamWs {
             }
         }
 
-        private void deliver(byte[] bytes, int offset, int length, boolean last) throws IOException, ProtocolException {
+        private void deliver(byte[] bytes, int offset, int length, boolean last) throws IOException {
             if (utf8 != null)
                 utf8.add(bytes, offset, length, last);
             sink.data(message, bytes, offset, length, last);
         }
 
         /** RFC 7692 §7.2.2: the tail that the sender has cut off goes behind the message's last piece. */
-        private void inflate(byte[] bytes, int offset, int length, boolean last) throws IOException, ProtocolException {
+        private void inflate(byte[] bytes, int offset, int length, boolean last) throws IOException {
             byte[] output = new byte[Math.max(1024, bounds.buffer)];
             try {
                 inflater.setInput(bytes, offset, length);
-                for (boolean more = true, tail = last; more; ) {
-                    pace(); // a few bytes can stand for many
-                    int n = inflater.inflate(output), rest = inflater.getRemaining();
-                    if ((inflated += n) > bounds.message) // before anything of it is kept
-                        throw new ProtocolException(CloseCode.MESSAGE_TOO_BIG, "message is too big");
-                    if (n > 0) {
-                        deliver(output, 0, n, false);
-                    } else if (inflater.finished() && rest > 0 && tail == last) { // §7.2.3.4: more follows
-                        inflater.reset();
-                        inflater.setInput(bytes, offset + length - rest, rest);
-                    } else if (more = tail && !inflater.finished()) {
-                        inflater.setInput(Frame.TAIL);
-                        tail = false;
-                    }
+                inflateInput(output);
+                while (inflater.finished() && inflater.getRemaining() > 0) { // §7.2.3.4: a final block
+                    int rest = inflater.getRemaining();
+                    inflater.reset();
+                    inflater.setInput(bytes, offset + length - rest, rest);
+                    inflateInput(output);
                 }
-                if (last)
-                    deliver(output, 0, 0, true);
+                if (last && !inflater.finished()) {
+                    inflater.setInput(Frame.TAIL);
+                    inflateInput(output);
+                }
             } catch (DataFormatException e) {
                 throw new ProtocolException(CloseCode.INVALID_PAYLOAD, "compressed data is invalid");
             }
+            if (last)
+                deliver(output, 0, 0, true);
+        }
+
+        /** Inflates what the inflater was given, and delivers it. */
+        private void inflateInput(byte[] output) throws DataFormatException, IOException {
+            int n;
+            do {
+                pace(); // a few bytes can stand for many
+                n = inflater.inflate(output);
+                inflated += n;
+                if (inflated > bounds.message) throw tooBig(); // before anything of it is kept
+                if (n > 0)
+                    deliver(output, 0, n, false);
+            } while (n > 0);
         }
 
         /** Frees the memory of the inflater, which is not the collector's. */
@@ -1382,46 +1597,58 @@ public final class NanoStreamWs {
             inflater = null;
         }
 
-        /** §5.3: "transformed-octet-i = original-octet-i XOR masking-key-octet-j", j = i MOD 4, from i = at. */
+        /** §5.3: "transformed-octet-i = original-octet-i XOR masking-key-octet-j", j = i MOD 4, from i =
+         * at. */
         private void unmask(int length, int maskingKey, int at) {
-            for (int i = 0; i < length; i++)
-                buffer[start + i] ^= (byte) (maskingKey >>> 24 - ((at + i) & 3) * 8);
+            for (int i = 0; i < length; i++) {
+                int j = (at + i) & 3;
+                buffer[start + i] ^= (byte) (maskingKey >>> 24 - 8 * j);
+            }
         }
 
         /** An integer of so many bytes in network byte order. */
-        private long take(int bytes) throws IOException, ProtocolException {
+        private long take(int bytes) throws IOException {
             need(bytes);
             long value = 0;
             for (int i = 0; i < bytes; i++)
-                value = value << 8 | buffer[start++] & 0xFF;
+                value = value << 8 | buffer[start + i] & 0xFF;
+            start += bytes;
             return value;
         }
 
         /** Reads until so many bytes, at most those of a control frame, are buffered. */
-        private void need(int bytes) throws IOException, ProtocolException {
+        private void need(int bytes) throws IOException {
             if (buffer.length < bytes)
                 buffer = Arrays.copyOf(buffer, bounds.buffer);
             if (buffer.length - start < bytes) {
-                System.arraycopy(buffer, start, buffer, 0, end -= start);
+                end -= start;
+                System.arraycopy(buffer, start, buffer, 0, end);
                 start = 0;
             }
+            // Not in a method of its own, which would be a frame more on each idle stack.
             while (end - start < bytes) {
-                int n = in.read(buffer, end, Math.min(bounds.buffer, buffer.length - end)); // a rest may be longer
+                int free = buffer.length - end; // a rest may be longer than the bound
+                int room = Math.min(bounds.buffer, free);
+                int n = in.read(buffer, end, room);
                 if (n < 0) throw new EOFException();
                 end += n;
+                lastRead = System.nanoTime();
                 if (end == buffer.length && end < bounds.buffer) // it was filled: more comes
                     buffer = Arrays.copyOf(buffer, bounds.buffer);
-                lastRead = System.nanoTime();
                 pace();
             }
         }
 
-        /** Counts a read, a frame, or a KiB inflated. A virtual thread is not preempted, so who sends without pause
-         * would keep a processor from the others: he is made to wait, and fails when he goes on for long. */
+        /** Counts a read, a frame, or a KiB inflated. A virtual thread is not preempted, so a listener that
+         * sends without pause would keep a processor from the others: it is slowed down, and fails when it
+         * goes on. */
         private void pace() throws ProtocolException {
-            if (!bounds.paced || ++work % Limits.PACE != 0) return;
+            if (!bounds.paced) return;
+            work++;
+            if (work % Limits.PACE != 0) return;
             long now = System.nanoTime();
-            paces = now - paced < 1_000_000_000L ? paces + 1 : 1;
+            boolean calm = now - paced >= 1_000_000_000L;
+            paces = calm ? 1 : paces + 1;
             paced = now;
             if (paces > Limits.MAX_PACES)
                 throw new ProtocolException(CloseCode.POLICY_VIOLATION, "listeners have nothing to say");
@@ -1431,40 +1658,61 @@ public final class NanoStreamWs {
         private static ProtocolException error(String reason) {
             return new ProtocolException(CloseCode.PROTOCOL_ERROR, reason);
         }
+
+        private static ProtocolException tooBig() {
+            return new ProtocolException(CloseCode.MESSAGE_TOO_BIG, "message is too big");
+        }
     }
 
-    // ---- 12. Stream log -----------------------------------------------------------------------------------------
-    // What goes to everybody, as the bytes that go onto the wire: messages, pings, at the end the close frame. It is
-    // append-only; the collector frees a segment when the last cursor has left it.
+    // ---- 11. Stream log -----------------------------------------------------------------------------------
+    // What goes to every listener, as the bytes that go onto the wire: messages, pings, at the end the close
+    // frame.
+    //
+    //      Segment                        Segment, the tail
+    //      base            limit          base            limit
+    //      | frame | frame |  - next ->   | frame | frame |  room  |
+    //              ^                              ^       ^
+    //              a cursor that is behind        |       the end of the log: a cursor that has caught up
+    //                                             another cursor
+    //
+    // A frame is put behind the limit, then the limit moves over it. So a cursor always rests between two
+    // frames, and what it has before it never changes. Nothing points backwards: the collector frees a
+    // segment when the last cursor has left it.
 
     /** A piece of the log. What is below the limit never changes, and the limit moves by whole frames. */
     static final class Segment {
-        final long base; // offset in the log of bytes[0]
+        final long base;        // offset in the log of bytes[0]
         final byte[] bytes;
         volatile int limit;     // written by append, after the bytes
         volatile Segment next;  // written by append, after the last change of limit
 
-        Segment(long base, int size) { this.base = base; this.bytes = new byte[size]; }
+        Segment(long base, int size) {
+            this.base = base;
+            this.bytes = new byte[size];
+        }
     }
 
     /** The log. Offsets are absolute: bytes since it began. */
     static final class StreamLog {
-        volatile Segment tail = new Segment(0, Limits.SEGMENT); // where frames are appended, and cursors begin
+        /** Where frames are appended, and cursors begin. */
+        volatile Segment tail = new Segment(0, Limits.SEGMENT);
         private volatile long closedAt = Long.MAX_VALUE; // the offset behind the close frame
 
-        /** Appends a frame, the close frame last of all. Called by one thread at a time. */
-        void append(Opcode opcode, boolean compressed, byte[] payload) {
-            int length = Frame.length(payload);
-            Segment last = tail, to = last;
-            if (length > last.bytes.length - last.limit)
-                to = new Segment(end(), Math.max(length, Limits.SEGMENT));
-            Frame.put(ByteBuffer.wrap(to.bytes, to.limit, length), opcode, compressed, payload);
-            if (opcode == Opcode.CLOSE) // before the frame can be seen: who has sent it all knows that it was all
-                closedAt = end() + length;
-            to.limit += length;
-            if (to != last) {
+        /** Appends a frame. Called by one thread at a time. @param last whether it is the close frame */
+        void append(byte[] frame, boolean last) {
+            Segment from = tail;
+            boolean fits = frame.length <= from.bytes.length - from.limit;
+            int size = Math.max(frame.length, Limits.SEGMENT);
+            Segment to = fits ? from : new Segment(end(), size);
+            System.arraycopy(frame, 0, to.bytes, to.limit, frame.length);
+            if (last) // before the frame can be seen: a writer that sends it sees that nothing follows
+                closedAt = end() + frame.length;
+            to.limit += frame.length;
+            if (!fits) {
+                // In this order: once the end of the log shows the frame, a cursor at the end of the segment
+                // before finds its way to it.
+                from.next = to;
                 tail = to;
-                last.next = to;
             }
         }
 
@@ -1478,41 +1726,47 @@ public final class NanoStreamWs {
         boolean isClosedAt(long offset) { return offset >= closedAt; }
     }
 
-    // ---- 13. Listener (RFC 6455 §5.5, §7) -----------------------------------------------------------------------
-    // One connection after its opening handshake. It is written by whoever holds its write lock, always whole frames,
-    // and read by one thread, which also ends it.
+    // ---- 12. Listener (RFC 6455 §5.5, §7) -----------------------------------------------------------------
+    // One connection after its opening handshake. It is written to by the thread that holds its write lock,
+    // always whole frames, and read by one thread, which also ends it.
 
     /** A listener. */
     static class Listener implements Sink {
-        /** An offset that is never behind: nothing follows a close frame (§5.5.1), or a reset. */
-        static final long ENDED = Long.MAX_VALUE;
-        private final Socket socket;
-        private final OutputStream out;
-        private final FrameReader reader;
-        private final StreamLog log;
-        private final ReentrantLock writeLock = new ReentrantLock();
-        // The cursor, which rests between two frames; moved under writeLock:
-        private Segment segment;
-        private volatile long offset;           // in the log; or ENDED, which anybody may set
-        private volatile String dropped;        // why the server ended it, or null
-        volatile boolean straggling;            // its lane passes it over: see Lane
+        final Socket socket;
+        final OutputStream out;
+        final FrameReader reader;
+        final StreamLog stream;
+        final ReentrantLock writeLock = new ReentrantLock();
 
-        /** Takes the cursor, so that who then sees the answer to his handshake misses no message.
+        // The cursor, which rests between two frames. It moves under writeLock only.
+        private Segment segment;
+        volatile long offset;               // in the log
+
+        volatile boolean ended;     // nothing goes out any more: a close frame did (§5.5.1), or it was reset
+        volatile String dropped;    // why the server ended it, or null
+        volatile boolean straggling; // its lane passes it over: see Lane
+
+        /** Takes the cursor, so that a client that then sees the answer to its handshake misses no message.
          * @param rest what was read beyond the request's head */
-        Listener(Socket socket, byte[] rest, StreamLog log, boolean deflate, Bounds bounds) throws IOException {
+        Listener(Socket socket, byte[] rest, StreamLog stream, boolean deflate, Bounds bounds)
+                throws IOException {
             this.socket = socket;
             this.out = socket.getOutputStream();
             this.reader = new FrameReader(socket.getInputStream(), rest, deflate, bounds, this);
-            this.log = log;
-            this.segment = log.tail;
+            this.stream = stream;
+            this.segment = stream.tail;
             this.offset = segment.base + segment.limit;
         }
 
-        /** Bytes of the log that it has not been sent; 0 or less when there are none. */
-        long lag() { return log.end() - offset; }
+        /** What log lines call it. */
+        String remote() { return Http.remote(socket); }
 
-        /** Writes what the log has and the listener has not. Called when there is more, and by everybody who has held
-         * the write lock and so kept others from it. @return false if somebody else is writing, who then does this */
+        /** Bytes of the log that it has not been sent and still has to be. */
+        long lag() { return ended ? 0 : stream.end() - offset; }
+
+        /** Writes what the log has and the listener has not. Called when there is more, and by every thread
+         * that has held the write lock and so kept others from it.
+         * @return false if another thread is writing, which then does this */
         boolean catchUp() {
             while (lag() > 0) {
                 if (!writeLock.tryLock()) return false;
@@ -1527,17 +1781,19 @@ public final class NanoStreamWs {
             return true;
         }
 
-        /** Writes what the log has up to the end of a segment, by one write, and moves the cursor behind it. */
+        /** Writes what the log has up to the end of a segment, by one write, and moves the cursor behind
+         * it. */
         private void writeSegment() throws IOException {
-            long from = offset;
-            if (log.end() <= from) return; // somebody else was faster, or it has ended
+            if (lag() <= 0) return; // another thread was faster, or it has ended
             Segment next = segment.next; // read before the limit, which is final if there is a next
-            if (next != null && from == next.base)
+            if (next != null && offset == next.base)
                 segment = next;
-            int position = (int) (from - segment.base), limit = segment.limit;
+            int position = (int) (offset - segment.base);
+            int limit = segment.limit;
             out.write(segment.bytes, position, limit - position);
-            // This can undo a reset's ENDED; the next write then finds the socket closed, and resets once more.
-            offset = log.isClosedAt(segment.base + limit) ? ENDED : segment.base + limit;
+            offset = segment.base + limit;
+            if (stream.isClosedAt(offset))
+                ended = true;
         }
 
         /** A listener has nothing to say: what it sends was checked and counted, and is dropped. */
@@ -1568,12 +1824,15 @@ public final class NanoStreamWs {
 
         /** §5.5.1: a close frame came. It is answered with its own code, and the connection ends (§7.1.1). */
         private String close(byte[] payload) throws ProtocolException {
-            int code = payload.length < 2 ? 1005 : ByteBuffer.wrap(payload).getShort() & 0xFFFF; // §7.1.5: 1005 is none
-            if (payload.length == 1 || payload.length > 1 && !CloseCode.mayBeReceived(code))
-                throw new ProtocolException(CloseCode.PROTOCOL_ERROR, "close code is not allowed");
+            int code = CloseCode.NONE;
+            if (payload.length > 1)
+                code = ByteBuffer.wrap(payload).getShort() & 0xFFFF;
+            boolean allowed = payload.length == 0 || payload.length > 1 && CloseCode.mayBeReceived(code);
+            if (!allowed) throw new ProtocolException(CloseCode.PROTOCOL_ERROR, "close code is not allowed");
             if (payload.length > 2)
                 new Utf8Check().add(payload, 2, payload.length - 2, true);
-            send(Opcode.CLOSE, false, Arrays.copyOf(payload, Math.min(2, payload.length)));
+            byte[] answer = Arrays.copyOf(payload, Math.min(2, payload.length)); // the code alone
+            send(Opcode.CLOSE, false, answer);
             Http.lingeringClose(socket);
             return "with " + code;
         }
@@ -1582,10 +1841,10 @@ public final class NanoStreamWs {
         void send(Opcode opcode, boolean compressed, byte[] payload) {
             writeLock.lock(); // for as long as a listener may be stuck
             try {
-                if (offset != ENDED)
+                if (!ended)
                     out.write(Frame.of(opcode, compressed, payload));
                 if (opcode == Opcode.CLOSE)
-                    offset = ENDED;
+                    ended = true;
             } catch (IOException e) {
                 reset(null);
             } finally {
@@ -1604,191 +1863,297 @@ public final class NanoStreamWs {
             } catch (IOException e) { // closed already
             }
             Http.closeQuietly(socket);
-            offset = ENDED;
+            ended = true;
         }
     }
 
-    // ---- 14. Lanes ----------------------------------------------------------------------------------------------
-    // Waking one thread for each listener and message would cost more than the write. So listeners are spread over a
-    // few lanes, and a lane's walker, one virtual thread, sends each of them what is missing.
+    // ---- 13. Lanes ----------------------------------------------------------------------------------------
+    // Waking one thread for each listener and message would cost more than the write. So listeners are spread
+    // over a few lanes, and a lane's walker, one virtual thread, sends each of them what is missing.
     //
-    // A write to a full socket blocks. The watchdog then starts another walker for the lane, which passes over the
-    // blocked listener, since its write lock is held. Where many block at once, the number of walkers that a look
-    // starts doubles with each look, so that it takes logarithmic time to get past all of them. The walker that was
-    // blocked stays with its listener for a while: who cannot keep up once will not the next time.
+    // A write to a full socket blocks. The lane is looked at every LOOK ms; one that is blocked then gets
+    // another walker, which passes over the blocked listener, since its write lock is held. Where many block
+    // at once, the number of walkers that a look starts doubles with each look, so that it takes logarithmic
+    // time to get past all of them. The walker that was blocked stays with its listener for a while: a
+    // listener that could not keep up once will not the next time.
 
-    /** Some of the listeners, and who writes to them. */
-    static final class Lane {
-        private final Broadcaster broadcaster;
-        private final CopyOnWriteArrayList<Listener> listeners = new CopyOnWriteArrayList<>();
-        private volatile Walker walker = new Walker(true); // the one in charge; replaced by the watchdog
-        private volatile long swept;    // all listeners that are not stuck have got the log up to here
-        private long lookedAt;          // watchdog only: the walker's steps at the last look
-        private int relief = 1;         // watchdog only: how many walkers the next look starts, if need be
+    /** Evicts listeners that stay stuck. */
+    static final class Watchdog {
+        /** A listener that was behind while another thread was writing to it: where it stood, and since
+         * when. */
+        private record Watch(long offset, long since) { }
 
-        Lane(Broadcaster broadcaster) { this.broadcaster = broadcaster; }
+        final Map<Listener, Watch> watched = new ConcurrentHashMap<>();
+        final long maxLag;          // bytes
+        final long writeTimeout;    // ns
 
-        /** Walks the lane. The one in charge goes on for ever; one that only relieves it does so once. */
-        final class Walker implements Runnable {
-            private final boolean inCharge;
-            private final Thread thread = Thread.ofVirtual().name("walker").unstarted(this);
-            /** Whom it is writing to; null between two writes, and once the watchdog has relieved it. */
-            private final AtomicReference<Listener> at = new AtomicReference<>();
-            private final AtomicLong steps = new AtomicLong();
-
-            Walker(boolean inCharge) { this.inCharge = inCharge; }
-
-            @Override
-            public void run() {
-                Listener blocked;
-                while (true) {
-                    long end = broadcaster.log.end(); // before the sweep: what comes during it is for the next one
-                    if ((blocked = sweep()) != null || !inCharge) break;
-                    swept = end; // by the one in charge alone, so it never goes back
-                    if (broadcaster.log.end() == end)
-                        LockSupport.park(this); // a wake-up since the line above is not lost: it makes this return
-                    else
-                        Thread.yield(); // a virtual thread is not preempted, and others have work too
-                }
-                if (blocked != null)
-                    stayWith(blocked);
-            }
-
-            /** Brings everybody up to date. In a method of its own: what stands in the frame of one that is parked is
-             * not collected, and a listener there would keep the log. @return at whom it was relieved, or null */
-            private Listener sweep() {
-                for (Listener listener : listeners) {
-                    if (listener.straggling || listener.lag() <= 0) continue;
-                    at.set(listener);
-                    steps.lazySet(steps.getPlain() + 1);
-                    if (!listener.catchUp())
-                        broadcaster.watch(listener);
-                    if (!at.compareAndSet(listener, null)) return listener;
-                }
-                return null;
-            }
-
-            /** Relieved while it wrote: goes on for that listener alone, until he has kept up for some rounds. */
-            private void stayWith(Listener listener) {
-                listener.straggling = true;
-                for (int calm = 0; calm < Limits.STRAGGLER_ROUNDS && listener.offset != Listener.ENDED; ) {
-                    LockSupport.parkNanos(Limits.STRAGGLER_PAUSE * 1_000_000L);
-                    long before = System.nanoTime();
-                    broadcaster.watch(listener);
-                    listener.catchUp();
-                    calm = System.nanoTime() - before < Limits.LOOK * 1_000_000L ? calm + 1 : 0;
-                }
-                listener.straggling = false;
-                listener.catchUp();
-            }
+        Watchdog(long maxLag, Duration writeTimeout) {
+            this.maxLag = maxLag;
+            this.writeTimeout = writeTimeout.toNanos();
         }
 
-        /** Watchdog only: relieves the walker if it has been in one write since the last look. */
-        private void look() {
+        /** Another thread is writing to the listener, and may be blocked: it is watched until it has caught
+         * up. */
+        void watch(Listener listener) {
+            if (!watched.containsKey(listener))
+                watched.put(listener, new Watch(listener.offset, System.nanoTime()));
+        }
+
+        void forget(Listener listener) { watched.remove(listener); }
+
+        /** Evicts a listener that is too far behind, or took nothing for too long. Called every LOOK ms. */
+        void look() { watched.forEach(this::look); }
+
+        private void look(Listener listener, Watch watch) {
+            long now = System.nanoTime();
+            long lag = listener.lag();
+            long offset = listener.offset;
+            if (lag <= 0)
+                watched.remove(listener);
+            else if (lag > maxLag)
+                listener.reset("it is " + lag + " bytes behind (--max-lag)");
+            else if (offset != watch.offset)
+                watched.put(listener, new Watch(offset, now));
+            else if (now - watch.since > writeTimeout)
+                listener.reset("one write stood for " + writeTimeout / 1_000_000 + " ms (--write-timeout)");
+        }
+    }
+
+    /** Some of the listeners, and the threads that write to them. */
+    static final class Lane {
+        final StreamLog stream;
+        final Watchdog watchdog;
+        final CopyOnWriteArrayList<Listener> listeners = new CopyOnWriteArrayList<>();
+        volatile Walker walker = new Walker(true); // the one in charge; replaced by look
+        volatile long swept; // how far it had got when it last began a sweep that it finished
+
+        // look only:
+        private long lookedAt;      // the walker's steps at the last look
+        private int relief = 1;     // how many walkers the next look starts, if need be
+
+        /** @param stream tells whether there is something to do */
+        Lane(StreamLog stream, Watchdog watchdog) {
+            this.stream = stream;
+            this.watchdog = watchdog;
+        }
+
+        /** There is more to send. */
+        void wake() { LockSupport.unpark(walker.thread); }
+
+        /** Takes a listener in, whose cursor may be behind already. */
+        void add(Listener listener) {
+            listeners.add(listener);
+            if (swept < stream.end())
+                wake(); // a lane without listeners does not keep up, and publishers wait for this one
+            if (listener.lag() > 0) // since before the walker could see it
+                watchdog.watch(listener);
+            listener.catchUp();
+        }
+
+        /** Relieves the walker if it has been in one write since the last look. Called every LOOK ms. */
+        void look() {
             Walker looked = walker;
             Listener blocked = looked.at.get();
             long steps = looked.steps.get();
-            // One that has just relieved another, and is in a write already, has most likely met the next one blocked.
-            boolean moved = blocked == null || steps != lookedAt && relief == 1;
+            boolean moved = steps != lookedAt;
+            // One that has just relieved another, and is in a write already, has most likely met the next one
+            // blocked.
+            boolean stands = blocked != null && (!moved || relief > 1) && looked.isBlocked();
             lookedAt = steps;
-            // One that waits is blocked in a write; one that has only to wait for a processor is RUNNABLE.
-            if (moved || looked.thread.getState() != Thread.State.WAITING || !looked.at.compareAndSet(blocked, null)) {
+            boolean relieved = stands && looked.at.compareAndSet(blocked, null); // unless it just got past
+            if (!relieved) {
                 relief = 1;
                 return;
             }
-            broadcaster.watch(blocked);
+            watchdog.watch(blocked);
             walker = new Walker(true);
             walker.thread.start();
             for (int i = 1; i < relief; i++)
                 new Walker(false).thread.start();
             relief = Math.min(2 * relief, Limits.MAX_RELIEF);
         }
+
+        /** Walks the lane: the one in charge goes on for ever, one that only relieves it sweeps once. */
+        final class Walker implements Runnable {
+            final boolean inCharge;
+            final Thread thread = Thread.ofVirtual().name("walker").unstarted(this);
+            /** The listener that it is writing to; null between two writes, and once it was relieved. */
+            final AtomicReference<Listener> at = new AtomicReference<>();
+            final AtomicLong steps = new AtomicLong();
+
+            Walker(boolean inCharge) { this.inCharge = inCharge; }
+
+            /** One that waits is blocked in a write; one that has only to wait for a processor is
+             * RUNNABLE. */
+            boolean isBlocked() { return thread.getState() == Thread.State.WAITING; }
+
+            @Override
+            public void run() {
+                Listener blocked = inCharge ? walk() : sweep();
+                if (blocked != null)
+                    stayWith(blocked);
+            }
+
+            /** Sweeps whenever there is more. @return the listener at which it was relieved */
+            private Listener walk() {
+                while (true) {
+                    long end = stream.end(); // before the sweep: what comes during it is for the next one
+                    Listener blocked = sweep();
+                    if (blocked != null) return blocked;
+                    swept = end; // by the one in charge alone, so it never goes back
+                    if (stream.end() == end)
+                        LockSupport.park(this); // a wake-up since the line above makes this return
+                    else
+                        Thread.yield(); // a virtual thread is not preempted, and others have work too
+                }
+            }
+
+            /** Brings every listener up to date. In a method of its own: what stands in the frame of one that
+             * is parked is not collected, and a listener there would keep the log.
+             * @return the listener at which it was relieved, or null */
+            private Listener sweep() {
+                for (Listener listener : listeners) {
+                    if (listener.straggling || listener.lag() <= 0) continue;
+                    at.set(listener);
+                    steps.lazySet(steps.getPlain() + 1);
+                    boolean written = listener.catchUp();
+                    if (!written)
+                        watchdog.watch(listener);
+                    boolean relieved = !at.compareAndSet(listener, null);
+                    if (relieved) return listener;
+                }
+                return null;
+            }
+
+            /** Relieved while it wrote: goes on for that listener alone, until it has kept up for some
+             * rounds. */
+            private void stayWith(Listener listener) {
+                listener.straggling = true;
+                int calm = 0; // rounds without blocking
+                while (calm < Limits.STRAGGLER_ROUNDS && !listener.ended) {
+                    LockSupport.parkNanos(Limits.STRAGGLER_PAUSE * 1_000_000L);
+                    long before = System.nanoTime();
+                    watchdog.watch(listener);
+                    listener.catchUp();
+                    boolean blocked = System.nanoTime() - before >= Limits.LOOK * 1_000_000L;
+                    calm = blocked ? 0 : calm + 1;
+                }
+                listener.straggling = false;
+                listener.catchUp();
+            }
+        }
     }
 
     /** The log, the lanes, and the listeners in them. */
     static final class Broadcaster {
-        /** A listener that somebody could not write to: where it stood, and since when (System.nanoTime). */
-        private record Watch(long offset, long since) { }
-        final StreamLog log = new StreamLog();
+        final StreamLog plain = new StreamLog();
         final StreamLog compressed = new StreamLog(); // the same frames, the larger messages compressed
-        private final Deflater deflater = new Deflater(Deflater.DEFAULT_COMPRESSION, true); // under appending
-        private final ReentrantLock appending = new ReentrantLock();
-        private int inflating; // listeners of the compressed log, which is written when there are any; under appending
-        private final List<Lane> lanes = new ArrayList<>();
-        private final Map<Listener, Watch> watched = new ConcurrentHashMap<>();
-        private final long maxLag, writeTimeout; // bytes, nanoseconds
+        final Watchdog watchdog;
+        final List<Lane> lanes = new ArrayList<>();
 
+        final ReentrantLock appending = new ReentrantLock();
+        // Under appending:
+        final Deflater deflater = new Deflater(Deflater.DEFAULT_COMPRESSION, true);
+        private int inflating; // listeners of the compressed log, which is written while there are any
+
+        /** @param maxLag bytes that a listener may be behind; writeTimeout how long one write to it may
+         * stand */
         Broadcaster(long maxLag, Duration writeTimeout) {
-            this.maxLag = maxLag;
-            this.writeTimeout = writeTimeout.toNanos();
+            watchdog = new Watchdog(maxLag, writeTimeout);
             for (int i = 0; i < Limits.LANES; i++)
-                lanes.add(new Lane(this));
+                lanes.add(new Lane(plain, watchdog));
             lanes.forEach(lane -> lane.walker.thread.start());
         }
 
-        /** Broadcasts a message, and returns when the lanes are within WINDOW of it, so that a publisher who waits for
-         * that cannot outrun the server. @return false, with nothing broadcast, if the stream has been closed */
+        /** Broadcasts a message, and returns when the lanes are within WINDOW of it, so that a publisher that
+         * waits for that cannot outrun the server. @return false, with nothing broadcast, if the stream has
+         * been closed */
         boolean publish(byte[] message) {
-            if (!send(Opcode.TEXT, message)) return false;
-            for (long end = log.end(); lag(end) > Limits.WINDOW; ) // what others publish meanwhile is their affair
+            boolean open = send(Opcode.TEXT, message);
+            if (!open) return false;
+            long end = plain.end(); // what others publish meanwhile is their affair
+            while (lag(end) > Limits.WINDOW)
                 LockSupport.parkNanos(Limits.WINDOW_PAUSE * 1_000_000L);
             return true;
         }
 
-        /** Sends a frame to everybody, in its place among the messages. The close frame is the last. */
+        /** Sends a frame to every listener, in its place among the messages. The close frame is the last.
+         * @return false, with nothing sent, if the stream has been closed */
         boolean send(Opcode opcode, byte[] payload) {
             appending.lock();
             try {
-                if (log.isClosedAt(log.end())) return false;
-                if (inflating > 0) { // before the other log, by whose end the lanes tell what is to be done
-                    byte[] smaller = opcode == Opcode.TEXT && payload.length >= Limits.MIN_DEFLATED
-                        ? Frame.compress(deflater, payload) : null;
-                    compressed.append(opcode, smaller != null, smaller != null ? smaller : payload);
-                }
-                log.append(opcode, false, payload);
+                if (plain.isClosedAt(plain.end())) return false;
+                if (inflating > 0)
+                    appendCompressed(opcode, payload); // before the other log, by whose end the lanes go
+                plain.append(Frame.of(opcode, false, payload), opcode == Opcode.CLOSE);
             } finally {
                 appending.unlock();
             }
             for (Lane lane : lanes)
                 if (!lane.listeners.isEmpty())
-                    LockSupport.unpark(lane.walker.thread);
+                    lane.wake();
             return true;
         }
 
-        /** The log for a listener to be, which has everything from now on. Undone by remove, or by a change of -1. */
-        StreamLog logFor(boolean deflate, int change) {
-            if (!deflate) return log;
-            appending.lock();
-            inflating += change;
-            appending.unlock();
+        private void appendCompressed(Opcode opcode, byte[] payload) {
+            boolean worth = opcode == Opcode.TEXT && payload.length >= Limits.MIN_DEFLATED;
+            byte[] smaller = worth ? Frame.compress(deflater, payload) : null;
+            boolean done = smaller != null;
+            byte[] frame = Frame.of(opcode, done, done ? smaller : payload);
+            compressed.append(frame, opcode == Opcode.CLOSE);
+        }
+
+        /** The log for a listener to be, which has everything from now on; leave undoes it. */
+        StreamLog join(boolean deflate) {
+            if (!deflate) return plain;
+            count(1);
             return compressed;
         }
 
-        /** Takes a listener in, whose cursor may be behind already. */
-        void add(Listener listener) {
-            Lane lane = laneOf(listener);
-            lane.listeners.add(listener);
-            if (lane.swept < log.end()) // which a lane without listeners does not keep up, and publishers wait for
-                LockSupport.unpark(lane.walker.thread);
-            if (listener.lag() > 0) // since before the walker could see it
-                watch(listener);
-            listener.catchUp();
+        /** A listener of the log has gone, or did not come to be. */
+        void leave(StreamLog stream) {
+            if (stream == compressed)
+                count(-1);
         }
 
+        private void count(int change) {
+            appending.lock();
+            inflating += change;
+            appending.unlock();
+        }
+
+        /** Takes a listener in, whose cursor may be behind already. */
+        void add(Listener listener) { laneOf(listener).add(listener); }
+
+        /** The listener has gone. */
         void remove(Listener listener) {
             laneOf(listener).listeners.remove(listener);
-            watched.remove(listener);
-            logFor(listener.log == compressed, -1);
+            watchdog.forget(listener);
+            leave(listener.stream);
         }
 
-        int size() { return lanes.stream().mapToInt(lane -> lane.listeners.size()).sum(); }
+        int size() {
+            int size = 0;
+            for (Lane lane : lanes)
+                size += lane.listeners.size();
+            return size;
+        }
 
         /** Any lane is as good, as long as it is the same one at the end. */
-        private Lane laneOf(Listener listener) { return lanes.get(System.identityHashCode(listener) % Limits.LANES); }
+        private Lane laneOf(Listener listener) {
+            int hash = System.identityHashCode(listener);
+            return lanes.get(hash % Limits.LANES);
+        }
 
-        List<Listener> listeners() { return lanes.stream().flatMap(lane -> lane.listeners.stream()).toList(); }
+        List<Listener> listeners() {
+            List<Listener> all = new ArrayList<>();
+            for (Lane lane : lanes)
+                all.addAll(lane.listeners);
+            return all;
+        }
 
-        /** Drops who is silent for two intervals, and asks the others for a sign of life (§5.5.2). */
+        /** Drops a listener that is silent for two intervals, and asks the others for a sign of life
+         * (§5.5.2). */
         void heartbeat(Duration interval) {
             long now = System.nanoTime();
             for (Listener listener : listeners())
@@ -1798,27 +2163,10 @@ public final class NanoStreamWs {
                 send(Opcode.PING, new byte[0]);
         }
 
-        /** Watchdog: relieves the lanes that stand; evicts who is too far behind, or took nothing for too long. */
+        /** Relieves the lanes that stand, and evicts the listeners that are stuck. Called every LOOK ms. */
         void look() {
             lanes.forEach(Lane::look);
-            long now = System.nanoTime();
-            watched.forEach((listener, watch) -> {
-                long lag = listener.lag(), offset = listener.offset;
-                if (lag <= 0)
-                    watched.remove(listener);
-                else if (lag > maxLag)
-                    listener.reset("it is " + lag + " bytes behind (--max-lag)");
-                else if (offset != watch.offset)
-                    watched.put(listener, new Watch(offset, now));
-                else if (now - watch.since > writeTimeout)
-                    listener.reset("one write stood for " + writeTimeout / 1_000_000 + " ms (--write-timeout)");
-            });
-        }
-
-        /** Somebody else is writing to the listener, and may be blocked: it is watched until it has caught up. */
-        private void watch(Listener listener) {
-            if (!watched.containsKey(listener))
-                watched.put(listener, new Watch(listener.offset, System.nanoTime()));
+            watchdog.look();
         }
 
         /** Bytes that the slowest lane is behind an offset. */
@@ -1831,407 +2179,143 @@ public final class NanoStreamWs {
         }
     }
 
-    // ---- 15. Feed -----------------------------------------------------------------------------------------------
-    // Where messages come from. A Nano node's callback is made into the flat object that listeners of this stream have
-    // always got; everything else goes out byte for byte.
+    // ---- 14. Door -----------------------------------------------------------------------------------------
+    // Where a connection comes in, and where it is decided whether it becomes a listener: see admit.
 
-    /** Blocks a second, over the whole seconds since the first block. */
-    static final class Rate {
-        private final int[] counts = new int[601]; // of second s at s % 601: ten minutes, and the second under way
-        private long first = -1, last; // seconds
-        private final ReentrantLock lock = new ReentrantLock();
+    /** Accepts the connections of one port, and gives each a virtual thread. Of the connections that are open
+     * and have not been released, the oldest is closed where there are too many. */
+    static final class Acceptor {
+        /** What is done with a connection. It is closed if that throws. */
+        interface Handler { void serve(Socket socket) throws IOException; }
 
-        /** The means over the last minute and the last ten; 1 before the first second is over. */
-        record Means(double minute, double tenMinutes) { }
-        /** Counts a block, after telling the means. @param now Unix time in seconds; a step back counts as no step */
-        Means count(long now) {
-            lock.lock();
-            try {
-                if (first < 0)
-                    first = last = now;
-                for (last = Math.max(last, now - counts.length); last < now; )
-                    counts[(int) (++last % counts.length)] = 0;
-                Means means = new Means(mean(60), mean(600));
-                counts[(int) (last % counts.length)]++;
-                return means;
-            } finally {
-                lock.unlock();
-            }
-        }
+        final ServerSocket server;
+        final Handler handler;
+        final EventLog events;
+        final Queue<Socket> open = new LinkedBlockingQueue<>(Limits.MAX_PENDING); // the oldest first
 
-        private double mean(int window) {
-            long seconds = Math.min(window, last - first), sum = 0;
-            for (long second = last - seconds; second < last; second++)
-                sum += counts[(int) (second % counts.length)];
-            return seconds == 0 ? 1 : (double) sum / seconds;
-        }
-    }
-
-    /** A Nano node's callback, and what listeners get of it. */
-    static final class NanoBlock {
-        private static final int NANO_DIGITS = 30;      // 1 NANO is 10^30 raw
-        private static final int SHOWN_DIGITS = 15;     // decimals of NANO that are kept
-        private static final Pattern DECIMAL = Pattern.compile("[0-9]{1,39}");
-        private static final Pattern HEX = Pattern.compile("[0-9A-Fa-f]{1,32}");
-
-        /** Whether a JSON value is a callback: an object whose block is a string or an object. */
-        static boolean isCallback(Json json) {
-            return json instanceof Json.Obj(var members)
-                && (members.get("block") instanceof Json.Str || members.get("block") instanceof Json.Obj);
-        }
-
-        /** The flat object: the callback's members without block, the block's, which win, and is_send, seen, tps, tpm.
-         * @throws Json.JsonException if the block is no JSON object, or an amount no number of raw */
-        static String flatten(Json callback, Instant seen, Rate rate) throws Json.JsonException {
-            Map<String, Json> merged = new LinkedHashMap<>(((Json.Obj) callback).members());
-            Json block = merged.remove("block");
-            if (!((block instanceof Json.Str(var text) ? Json.parse(text) : block) instanceof Json.Obj(var members)))
-                throw new Json.JsonException("expected a JSON object");
-            merged.putAll(members);
-            Map<String, Json> flat = new LinkedHashMap<>();
-            boolean legacySend = new Json.Str("send").equals(merged.get("type"));
-            for (var member : merged.entrySet()) {
-                String name = member.getKey();
-                if (name.equals("amount") || name.equals("balance")) {
-                    BigInteger raw = raw(name, member.getValue(), legacySend && name.equals("balance") ? 16 : 10);
-                    BigDecimal nano = new BigDecimal(raw, NANO_DIGITS).setScale(SHOWN_DIGITS, RoundingMode.DOWN);
-                    flat.put(name, new Json.Num(nano.stripTrailingZeros().toPlainString()));
-                    flat.put(name + "_raw", new Json.Num(raw.toString()));
-                } else {
-                    flat.put(name, member.getValue());
-                }
-            }
-            boolean isSend = List.of(new Json.Str("true"), new Json.Bool(true)).contains(
-                merged.getOrDefault("is_send", new Json.Null()));
-            flat.put("is_send", new Json.Bool(isSend));
-            Rate.Means means = rate.count(seen.getEpochSecond());
-            flat.put("seen", new Json.Num(BigDecimal.valueOf(seen.toEpochMilli(), 3).toString()));
-            flat.put("tps", new Json.Num(Double.toString(means.minute)));
-            flat.put("tpm", new Json.Num(Double.toString(60 * means.tenMinutes)));
-            StringBuilder out = new StringBuilder(1024);
-            new Json.Obj(flat).write(out);
-            return out.toString();
-        }
-
-        /** An amount in raw, an unsigned 128-bit number. The node writes strings; plain digits will do as well. */
-        private static BigInteger raw(String name, Json value, int radix) throws Json.JsonException {
-            String digits = value instanceof Json.Str(var text) ? text : value instanceof Json.Num(var num) ? num : "";
-            boolean valid = (radix == 16 ? HEX : DECIMAL).matcher(digits).matches();
-            if (!valid || new BigInteger(digits, radix).bitLength() > 128)
-                throw new Json.JsonException("expected a number of raw in " + name);
-            return new BigInteger(digits, radix);
-        }
-    }
-
-    /** Takes messages and broadcasts them. */
-    record Feed(Broadcaster broadcaster, InstantSource clock, Log events, Rate rate) {
-        /** Broadcasts one message; returns when it is in the log and the lanes have got near it. */
-        void publish(byte[] message) throws Refusal {
-            if (message.length == 0) throw new Refusal(Rejection.BAD_MESSAGE, "it is empty");
-            if (!broadcaster.publish(translate(message))) throw new Refusal(Rejection.DRAINING, "");
-        }
-
-        private byte[] translate(byte[] message) throws Refusal {
-            Json json = null;
-            try {
-                String text = Http.utf8(message); // RFC 6455 §5.6: the payload of a text frame is UTF-8
-                if (text.stripLeading().startsWith("{"))
-                    json = Json.parse(text);
-            } catch (CharacterCodingException e) {
-                throw new Refusal(Rejection.BAD_MESSAGE, "it is not UTF-8");
-            } catch (Json.JsonException e) { // some other text
-            }
-            if (!NanoBlock.isCallback(json)) return message;
-            try {
-                return NanoBlock.flatten(json, clock.instant(), rate).getBytes(UTF_8);
-            } catch (Json.JsonException e) {
-                throw new Refusal(Rejection.BAD_MESSAGE, "its block cannot be read: " + e.getMessage());
-            }
-        }
-
-        /** Takes POSTs on one connection, one after the other. @param path the only one that is taken; / for any */
-        void serve(Socket socket, String path) throws IOException {
-            OutputStream out = new BufferedOutputStream(socket.getOutputStream(), 1024);
-            RequestReader reader = new RequestReader(socket, out);
-            int idle = Limits.HEAD_TIMEOUT;
-            boolean open = true;
-            while (open) {
-                Request request = null;
-                Rejection refused = null;
-                try {
-                    open = false; // unless the whole request has been read
-                    request = reader.head(idle);
-                    idle = Limits.FEED_IDLE; // from the second one on: who has posted nothing may not stay
-                    if (request == null) break;
-                    byte[] message = reader.body(contentLength(request, path, out));
-                    open = request.http11() && !request.lists("connection", "close"); // RFC 9112 §9.3
-                    publish(message);
-                } catch (Refusal refusal) {
-                    events.event("feed", Http.remote(socket) + " refused: " + refusal.getMessage());
-                    refused = refusal.why;
-                }
-                String connection = open ? "" : "Connection: close\r\n";
-                Instant now = clock.instant();
-                out.write(Http.answerTo(request, refused != null ? Http.refusal(refused, connection, now)
-                    : Http.response("200 OK", connection, "text/plain", "ok", now)));
-            }
-            out.flush();
-            Http.lingeringClose(socket);
-        }
-
-        /** Judges a POST by its head. @return how many bytes of body there are to read */
-        private static int contentLength(Request request, String path, OutputStream out) throws IOException, Refusal {
-            // Any page can make a browser post to localhost; it cannot keep the browser from saying so (CSRF).
-            if (request.fields().containsKey("origin") || request.fields().containsKey("sec-fetch-site"))
-                throw new Refusal(Rejection.BROWSER, "it sent an Origin or a Sec-Fetch-Site field");
-            // isEqual, not equals: a path may serve as a secret
-            if (!path.equals("/") && !MessageDigest.isEqual(path.getBytes(UTF_8), request.path().getBytes(UTF_8)))
-                throw new Refusal(Rejection.NOT_FOUND, "");
-            if (!request.method().equals("POST")) throw new Refusal(Rejection.FEED_METHOD, Log.quote(request.method()));
-            if (request.fields().containsKey("transfer-encoding")) throw new Refusal(Rejection.TRANSFER_ENCODING, "");
-            String length = request.field("content-length"), expect = request.field("expect");
-            if (length == null) throw new Refusal(Rejection.LENGTH_REQUIRED, "");
-            if (!length.matches("[0-9]+")) throw Http.malformed("Content-Length is no number");
-            if (length.length() > 18 || Long.parseLong(length) > Limits.MAX_MESSAGE)
-                throw new Refusal(Rejection.MESSAGE_TOO_LARGE, "the most is " + Limits.MAX_MESSAGE + " bytes");
-            if (expect != null && !expect.equalsIgnoreCase("100-continue"))
-                throw new Refusal(Rejection.EXPECTATION, Log.quote(expect));
-            if (expect != null && request.http11()) // RFC 9110 §10.1.1; flushed before the body is waited for
-                out.write("HTTP/1.1 100 Continue\r\n\r\n".getBytes(ISO_8859_1));
-            return Integer.parseInt(length);
-        }
-
-        /** Takes lines, a message each, until the input ends. What cannot be broadcast is logged and left out. */
-        void readLines(InputStream source) throws IOException {
-            InputStream in = new BufferedInputStream(source, Limits.SEGMENT);
-            ByteArrayOutputStream line = new ByteArrayOutputStream();
-            for (int b = 0; b >= 0; line.reset()) {
-                while ((b = in.read()) >= 0 && b != '\n')
-                    if (line.size() <= Limits.MAX_MESSAGE + 1) // a CR, and one byte more to know a line too long
-                        line.write(b);
-                byte[] message = line.toByteArray();
-                if (message.length > 0 && message[message.length - 1] == '\r')
-                    message = Arrays.copyOf(message, message.length - 1);
-                try {
-                    if (message.length > Limits.MAX_MESSAGE)
-                        throw new Refusal(Rejection.MESSAGE_TOO_LARGE, "the most is " + Limits.MAX_MESSAGE + " bytes");
-                    if (message.length > 0) // an empty line is no message
-                        publish(message);
-                } catch (Refusal refusal) {
-                    events.event("feed", "- refused: " + refusal.getMessage());
-                }
-            }
-        }
-    }
-
-    // ---- 16. Page and health ------------------------------------------------------------------------------------
-    // What a request gets that is no handshake: a page that shows the stream, and whether the server is well.
-
-    /** The viewer, and the answers to plain requests. */
-    static final class Page {
-        /** The token stands behind the #, which a browser sends to nobody, and is taken away once it is used. */
-        private static final String SCRIPT = """
-            const show = (id, text) => document.getElementById(id).textContent = text;
-            const token = encodeURIComponent(location.hash.slice(1)), lines = [];
-            const socket = new WebSocket(location.origin.replace('http', 'ws') + (token ? '/?t=' + token : '/'));
-            socket.onopen = () => { history.replaceState(null, '', '/'); show('state', 'connected'); };
-            socket.onmessage = (event) => {
-              lines.unshift(event.data);
-              lines.length = Math.min(lines.length, 100);
-              show('stream', lines.join('\\n'));
-            };
-            socket.onclose = (event) => show('state', event.code !== 1006 ? 'closed with ' + event.code
-              : 'not admitted, or lost: a token works once and not for long; the log of the server says why');
-            """;
-        private static final String HTML = """
-            <!doctype html>
-            <html lang="en">
-            <meta charset="utf-8">
-            <link rel="icon" href="data:,">
-            <title>NanoStreamWs</title>
-            <style>body { font: 14px monospace } pre { white-space: pre-wrap; overflow-wrap: anywhere }</style>
-            <p id="state">connecting</p>
-            <pre id="stream"></pre>
-            <script>%s</script>
-            """.formatted(SCRIPT);
-        /** The page runs its own script and no other, and connects to nobody but this server. */
-        private static final String FIELDS = "Connection: close\r\nCache-Control: no-store\r\n"
-            + "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
-            + "Content-Security-Policy: default-src 'none'; script-src 'sha256-"
-            + Base64.getEncoder().encodeToString(Http.hash("SHA-256", SCRIPT)) + "'; style-src 'unsafe-inline'; "
-            + "img-src data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'\r\n";
-
-        static byte[] answer(Request request, boolean draining, Instant now) throws Refusal {
-            boolean root = request.path().equals("/");
-            if (!root && !request.path().equals("/healthz")) throw new Refusal(Rejection.NOT_FOUND, "");
-            if (!request.method().equals("GET") && !request.method().equals("HEAD"))
-                throw new Refusal(Rejection.METHOD, Log.quote(request.method()));
-            return Http.response(!root && draining ? Rejection.DRAINING.status : "200 OK", FIELDS,
-                root ? "text/html; charset=utf-8" : "text/plain", root ? HTML : draining ? "draining" : "ok", now);
-        }
-    }
-
-    // ---- 17. Server ---------------------------------------------------------------------------------------------
-    // Ties it together: binds the ports, accepts, admits, keeps time, shuts down.
-
-    /** The server. */
-    static final class Server implements AutoCloseable {
-        /** What is done with a connection, on a virtual thread of its own. */
-        private interface Handler { void serve(Socket socket) throws IOException; }
-
-        private final Settings settings;
-        private final InstantSource clock;
-        private final Log events;
-        private final Broadcaster broadcaster;
-        private final Feed feed;
-        private final Handshake handshake;
-        private final UsedTokens usedTokens;
-        private final ScheduledExecutorService timer =
-            Executors.newScheduledThreadPool(2, Thread.ofPlatform().daemon().name("timer").factory());
-        private final AtomicInteger places = new AtomicInteger(); // taken by listeners
-        private final Queue<Socket> pending = new LinkedBlockingQueue<>(Limits.MAX_PENDING); // not listeners yet
-        private final Queue<Socket> posting = new LinkedBlockingQueue<>(Limits.MAX_PENDING); // the feed's
-        private final List<ServerSocket> feedSockets = new ArrayList<>();
-        private final ReentrantLock closing = new ReentrantLock();
-        private final CountDownLatch closed = new CountDownLatch(1);
-        private volatile boolean draining;
-        private ServerSocket listenerSocket;
-
-        /** @param clock the time that tokens are judged by */
-        Server(Settings settings, InstantSource clock, Log events) throws UsageException {
-            this.settings = settings;
-            this.clock = clock;
+        /** Binds the port. @throws IOException if it cannot be had; the message says which and why */
+        Acceptor(String host, int port, Handler handler, EventLog events) throws IOException {
+            this.handler = handler;
             this.events = events;
-            this.broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout);
-            this.feed = new Feed(broadcaster, clock, events, new Rate());
-            this.handshake = new Handshake(OriginPolicy.of(settings.origins), settings.secrets, settings.leeway,
-                settings.deflate);
-            this.usedTokens = new UsedTokens(clock, settings.leeway);
-        }
-
-        /** Binds the ports and starts. @throws IOException if a port cannot be had; the message says which and why */
-        void start() throws IOException {
-            events.event("start", "NanoStreamWs " + VERSION + " on Java " + Runtime.version());
-            listenerSocket = bind(settings.host, settings.port);
-            for (URI feed : settings.feeds)
-                feedSockets.add(feed.getScheme() == null ? null
-                    : bind(feed.getHost(), feed.getPort() < 0 ? 80 : feed.getPort()));
-            every(Duration.ofMillis(Limits.LOOK), broadcaster::look);
-            every(Duration.ofSeconds(1), usedTokens::sweep);
-            every(Duration.ofSeconds(1), events::tick);
-            if (!settings.ping.isZero())
-                every(settings.ping, () -> broadcaster.heartbeat(settings.ping));
-            accept(listenerSocket, pending, this::serveListener);
-            events.event("start", "listeners connect to " + page().replace("http", "ws"));
-            for (int i = 0; i < feedSockets.size(); i++)
-                startFeed(settings.feeds.get(i), feedSockets.get(i));
-            if (settings.secrets.isEmpty())
-                events.event("warning", "without --secret everybody who connects is admitted");
-            for (byte[] secret : settings.secrets)
-                if (secret.length < 32)
-                    events.event("warning", "a secret has " + secret.length + " bytes; HS256 wants 32 or more "
-                        + "(RFC 7518, section 3.2), and --secret alone makes one");
-        }
-
-        private void startFeed(URI uri, ServerSocket socket) {
-            if (socket == null) {
-                Thread.ofPlatform().daemon().name("stdin").start(this::readStandardInput);
-                events.event("start", "feed - takes lines from standard input");
-                return;
-            }
-            String path = uri.getPath().isEmpty() ? "/" : uri.getPath();
-            String place = uri.getHost() + ':' + socket.getLocalPort();
-            accept(socket, posting, connection -> feed.serve(connection, path));
-            events.event("start", "feed takes POSTs to http://" + place + (path.equals("/") ? "/"
-                : "/... (that path alone, which may be a secret and is not shown)"));
-            if (!socket.getInetAddress().isLoopbackAddress() && path.equals("/"))
-                events.event("warning", "whoever reaches " + place + " can publish: use a loopback address, or a path "
-                    + "that nobody guesses");
-        }
-
-        /** The port where listeners connect. */
-        int port() { return listenerSocket.getLocalPort(); }
-
-        /** The port of the feed with this number on the command line. */
-        int feedPort(int number) { return feedSockets.get(number).getLocalPort(); }
-
-        /** Listeners that are admitted now. */
-        int listeners() { return broadcaster.size(); }
-
-        /** Where a browser on this machine opens the page. */
-        String page() {
-            String host = Set.of("0.0.0.0", "::").contains(settings.host) ? "localhost" : settings.host;
-            return "http://" + (host.matches("[^\\[].*:.*") ? '[' + host + ']' : host) + ':' + port() + '/';
-        }
-
-        private static ServerSocket bind(String host, int port) throws IOException {
-            ServerSocket socket = new ServerSocket();
+            this.server = new ServerSocket();
+            InetSocketAddress address = new InetSocketAddress(host, port);
             try {
-                socket.bind(new InetSocketAddress(InetAddress.getByName(host), port), Limits.BACKLOG);
-                return socket;
+                server.bind(address, Limits.BACKLOG);
             } catch (IOException e) {
-                throw new IOException("cannot listen on " + host + ':' + port + ": "
-                    + (e instanceof UnknownHostException ? "no such host" : e.getMessage()));
+                String why = address.isUnresolved() ? "no such host" : e.getMessage();
+                throw new IOException("cannot listen on " + host + ':' + port + ": " + why);
             }
         }
 
-        /** Repeats a task. What it throws is a fault of ours, and must not end the repetition. */
-        private void every(Duration period, Runnable task) {
-            timer.scheduleWithFixedDelay(() -> {
+        void start() { Thread.ofVirtual().name("accept").start(this::accept); }
+
+        int port() { return server.getLocalPort(); }
+
+        /** The connection counts no longer. @return false if it was closed to make room */
+        boolean release(Socket socket) { return open.remove(socket); }
+
+        /** Accepts nothing more, and ends the connections that wait for a request; one that has sent a
+         * request is still answered. @return whether none is left */
+        boolean drain() {
+            Http.closeQuietly(server);
+            for (Socket socket : open)
+                Http.closeQuietly(socket::shutdownInput);
+            return open.isEmpty();
+        }
+
+        void close() {
+            Http.closeQuietly(server);
+            open.forEach(Http::closeQuietly);
+        }
+
+        private void accept() {
+            boolean failing = false;
+            int accepted = 0;
+            while (!server.isClosed()) {
                 try {
-                    task.run();
-                } catch (RuntimeException | Error e) {
-                    fault(e);
+                    Socket socket = server.accept();
+                    failing = false;
+                    keep(socket);
+                    Thread.ofVirtual().start(() -> serve(socket));
+                    accepted++;
+                    if (accepted % Limits.PACE == 0)
+                        Thread.yield(); // while connections wait, accept does not park
+                } catch (IOException e) {
+                    if (!failing && !server.isClosed())
+                        events.add(Event.ACCEPT, "fails on port " + port() + " and is tried again: "
+                            + e.getMessage() + ". Too many open files? Raise ulimit -n or LimitNOFILE=");
+                    failing = true;
+                    LockSupport.parkNanos(Limits.ACCEPT_PAUSE * 1_000_000L);
                 }
-            }, period.toNanos(), period.toNanos(), TimeUnit.NANOSECONDS);
+            }
         }
 
-        private void fault(Throwable e) {
-            events.event("fault", Log.quote(e.toString()) + " at " + Arrays.toString(e.getStackTrace()));
+        private void keep(Socket socket) {
+            while (!open.offer(socket)) // full, most likely of those that say nothing
+                endOldest();
         }
 
-        /** Accepts connections until the socket is closed, and gives each a virtual thread. */
-        private void accept(ServerSocket server, Queue<Socket> open, Handler handler) {
-            Thread.ofVirtual().name("accept").start(() -> {
-                long accepted = 1; // since it failed last
-                while (!server.isClosed()) {
-                    try {
-                        Socket socket = server.accept();
-                        for (Socket oldest; !open.offer(socket); ) // full, most likely of those that say nothing
-                            if ((oldest = open.poll()) != null) {
-                                events.event("full", Http.remote(oldest) + " is closed: too many others wait as well");
-                                Http.closeQuietly(oldest);
-                            }
-                        Thread.ofVirtual().start(() -> serve(socket, open, handler));
-                        if (++accepted % Limits.PACE == 0)
-                            Thread.yield(); // while connections wait, accept does not park
-                    } catch (IOException e) {
-                        if (accepted > 0 && !server.isClosed())
-                            events.event("accept", "fails on port " + server.getLocalPort() + " and is tried again: "
-                                + e.getMessage() + ". Too many open files? Raise the limit: ulimit -n, LimitNOFILE=");
-                        accepted = 0;
-                        LockSupport.parkNanos(Limits.ACCEPT_PAUSE * 1_000_000L);
-                    }
-                }
-            });
+        private void endOldest() {
+            Socket oldest = open.poll();
+            if (oldest == null) return;
+            events.add(Event.FULL, Http.remote(oldest) + " is closed: too many others wait as well");
+            Http.closeQuietly(oldest);
         }
 
-        private void serve(Socket socket, Queue<Socket> open, Handler handler) {
+        private void serve(Socket socket) {
             try {
                 socket.setTcpNoDelay(true);
                 handler.serve(socket);
-            } catch (IOException e) {
-                Http.closeQuietly(socket); // the peer went away: there is nobody to tell
-            } catch (RuntimeException | Error e) {
-                fault(e);
+            } catch (IOException e) { // the peer went away: there is nobody to tell
+                Http.closeQuietly(socket);
+            } catch (RuntimeException | Error e) { // ends this connection and no other
+                events.fault(e);
                 Http.closeQuietly(socket);
             } finally {
                 open.remove(socket);
             }
         }
+    }
 
-        /** One connection to the listeners' port: a handshake, or a plain request. */
-        private void serveListener(Socket socket) throws IOException {
+    /** What answers the plain requests for a path. */
+    interface Route { byte[] answer(Instant now); }
+
+    /** The listeners' port: a handshake that is in order makes a listener of a connection, a plain request
+     * gets an answer. */
+    static final class Door {
+        final Acceptor acceptor; // its open connections are those that are no listeners
+        final Handshake handshake;
+        final UsedTokens usedTokens;
+        final Broadcaster broadcaster;
+        final Map<String, Route> routes; // by path
+        final int maxListeners;
+        final InstantSource clock;
+        final EventLog events;
+        /** Taken by listeners, each until its last log line is on its way. */
+        final AtomicInteger places = new AtomicInteger();
+        /** Once it is set, a handshake gets 503. A listener that was admitted before gets what is sent
+         * after. */
+        volatile boolean draining;
+
+        /** @param clock the time that tokens are judged by */
+        Door(String host, int port, Handshake handshake, UsedTokens usedTokens, Broadcaster broadcaster,
+                Map<String, Route> routes, int maxListeners, InstantSource clock, EventLog events)
+                throws IOException {
+            this.acceptor = new Acceptor(host, port, this::serve, events);
+            this.handshake = handshake;
+            this.usedTokens = usedTokens;
+            this.broadcaster = broadcaster;
+            this.routes = routes;
+            this.maxListeners = maxListeners;
+            this.clock = clock;
+            this.events = events;
+        }
+
+        int port() { return acceptor.port(); }
+
+        void close() { acceptor.close(); }
+
+        private void serve(Socket socket) throws IOException {
             OutputStream out = socket.getOutputStream();
             RequestReader reader = new RequestReader(socket, out);
             String peer = Http.remote(socket);
@@ -2244,148 +2328,1105 @@ public final class NanoStreamWs {
                     return;
                 }
                 String origin = request.field("origin");
-                peer += origin == null ? " without origin" : " origin " + Log.quote(origin);
+                peer += origin == null ? " without origin" : " origin " + EventLog.quote(origin);
                 if (Handshake.isMeant(request)) {
-                    admit(socket, reader.rest(), handshake.judge(request, clock.instant()), peer);
+                    Accepted accepted = handshake.judge(request, clock.instant());
+                    admit(socket, reader.rest(), accepted, peer);
                     return;
                 }
-                answer = Page.answer(request, draining, clock.instant());
+                answer = answer(request);
             } catch (Refusal refusal) {
-                events.event("refused", peer + ": " + refusal.getMessage());
-                answer = Http.refusal(refusal.why, "Connection: close\r\n", clock.instant());
+                events.add(Event.REFUSED, peer + ": " + refusal.getMessage());
+                answer = Http.refusal(refusal.why, Fields.CLOSE, clock.instant());
             }
             out.write(Http.answerTo(request, answer));
             Http.lingeringClose(socket);
         }
 
-        /** Admits a listener whose handshake is in order. What else can refuse it comes before the token is used. */
-        private void admit(Socket socket, byte[] rest, Accepted handshake, String peer) throws IOException, Refusal {
-            boolean admitted = false, deflate = !handshake.extensions.isEmpty();
-            StreamLog log = broadcaster.logFor(deflate, 1);
+        private byte[] answer(Request request) throws Refusal {
+            Route route = routes.get(request.path());
+            if (route == null) throw new Refusal(Rejection.NOT_FOUND);
+            if (!List.of("GET", "HEAD").contains(request.method()))
+                throw new Refusal(Rejection.METHOD, EventLog.quote(request.method()));
+            return route.answer(clock.instant());
+        }
+
+        /** Admits a listener whose handshake is in order, or refuses it. The token is claimed last: what else
+         * can refuse the listener does not use it up. */
+        private void admit(Socket socket, byte[] rest, Accepted accepted, String peer)
+                throws IOException, Refusal {
+            StreamLog stream = broadcaster.join(accepted.deflate());
+            boolean admitted = false;
             try {
-                if (places.incrementAndGet() > settings.maxListeners)
-                    throw new Refusal(Rejection.FULL, "there are " + settings.maxListeners + " (--max-listeners)");
-                Listener listener = new Listener(socket, rest, log, deflate, Bounds.LISTENER);
-                if (draining) // asked behind the cursor: who gets past this gets the close frame too
-                    throw new Refusal(Rejection.DRAINING, "");
-                if (!pending.remove(socket)) throw new IOException("closed to make room"); // it is this thread's now
-                if (handshake.claims != null)
-                    usedTokens.claim(handshake.claims);
-                socket.getOutputStream().write(Handshake.response(handshake));
+                // 1. a place
+                int taken = places.incrementAndGet();
+                if (taken > maxListeners)
+                    throw new Refusal(Rejection.FULL, "there are " + maxListeners + " (--max-listeners)");
+                // 2. the cursor
+                Listener listener = new Listener(socket, rest, stream, accepted.deflate(), Bounds.LISTENER);
+                // 3. not while draining: asked behind the cursor, so a listener that gets past this gets the
+                // close frame too
+                if (draining) throw new Refusal(Rejection.DRAINING);
+                // 4. the connection is this thread's now, and not closed any more to make room
+                boolean kept = acceptor.release(socket);
+                if (!kept) throw new IOException("closed to make room");
+                // 5. the token
+                if (accepted.claims() != null)
+                    usedTokens.claim(accepted.claims());
+                socket.getOutputStream().write(accepted.response());
                 socket.setSoTimeout(0);
                 broadcaster.add(listener);
                 admitted = true;
-                events.event("admitted", peer + ", now " + broadcaster.size());
+                events.add(Event.ADMITTED, peer + ", now " + broadcaster.size());
                 // A fresh thread: the stack of this one would stay with every idle connection.
                 Thread.ofVirtual().start(reader(listener));
             } finally {
                 if (!admitted) {
-                    broadcaster.logFor(deflate, -1);
+                    broadcaster.leave(stream);
                     places.decrementAndGet();
                 }
             }
         }
 
-        /** Reads a listener until it goes. Returned, not done: a method more would be a frame on each idle stack. */
+        /** Reads a listener until it goes. Returned, not done: a method more would be a frame on each idle
+         * stack. */
         private Runnable reader(Listener listener) {
             return () -> {
                 String how = null;
                 try {
                     how = listener.read();
                 } catch (RuntimeException | Error e) { // ends this connection and no other
-                    fault(e);
+                    events.fault(e);
                     listener.reset("a fault of the server");
                 }
-                String dropped = listener.dropped;
                 broadcaster.remove(listener);
-                events.event(dropped == null ? "left" : "dropped", Http.remote(listener.socket)
-                    + (dropped == null ? " " + how : ": " + dropped) + ", now " + broadcaster.size());
+                tell(listener, how);
                 places.decrementAndGet(); // last: the end of the process waits for it
             };
         }
 
-        private void readStandardInput() {
-            try {
-                feed.readLines(System.in);
-                events.event("feed", "- has ended");
-            } catch (IOException e) {
-                events.event("feed", "- has failed: " + e.getMessage());
-            }
-            if (settings.feeds.size() == 1) // nothing can come any more
-                close();
+        /** @param how it left, if the server did not drop it */
+        private void tell(Listener listener, String how) {
+            String dropped = listener.dropped;
+            Event event = dropped == null ? Event.LEFT : Event.DROPPED;
+            String end = dropped == null ? ' ' + how : ": " + dropped;
+            events.add(event, listener.remote() + end + ", now " + broadcaster.size());
+        }
+    }
+
+    // ---- 15. Feeds ----------------------------------------------------------------------------------------
+    // Where messages come from. Others than POSTs are parts.
+
+    /** Makes of a message what listeners get; of most, the message itself. */
+    interface Translation { byte[] translate(byte[] message, String text) throws Refusal; }
+
+    /** Checks messages, and broadcasts what the translation makes of them. */
+    static final class Publisher {
+        final Broadcaster broadcaster;
+        final Translation translation;
+
+        Publisher(Broadcaster broadcaster, Translation translation) {
+            this.broadcaster = broadcaster;
+            this.translation = translation;
         }
 
-        /** Shuts down: takes nothing more from the feed, delivers what was taken, then the close frame 1001; waits for
-         * the listeners to go, as long as --drain allows. Until then a handshake gets 503. */
+        /** Broadcasts one message; returns when it is in the log and the lanes have got near it. */
+        void publish(byte[] message) throws Refusal {
+            if (message.length == 0) throw new Refusal(Rejection.BAD_MESSAGE, "it is empty");
+            String text;
+            try {
+                text = Http.utf8(message); // RFC 6455 §5.6: the payload of a text frame is UTF-8
+            } catch (CharacterCodingException e) {
+                throw new Refusal(Rejection.BAD_MESSAGE, "it is not UTF-8");
+            }
+            boolean open = broadcaster.publish(translation.translate(message, text));
+            if (!open) throw new Refusal(Rejection.DRAINING);
+        }
+
+        static Refusal tooLarge() {
+            return new Refusal(Rejection.MESSAGE_TOO_LARGE, "the most is " + Limits.MAX_MESSAGE + " bytes");
+        }
+    }
+
+    /** A feed. */
+    interface Source {
+        /** Begins to take messages. */
+        void start();
+
+        /** Takes nothing more, and ends what is idle. @return whether everything that was taken is
+         * answered */
+        boolean drain();
+
+        void close();
+    }
+
+    /** Takes messages by POST, one after the other on each connection. */
+    static final class PostFeed implements Source {
+        static final byte[] CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n".getBytes(ISO_8859_1);
+        final Acceptor acceptor;
+        final String place; // host and port
+        final byte[] path;
+        final Publisher publisher;
+        final InstantSource clock;
+        final EventLog events;
+
+        /** Binds the port. @param uri its path is the only one that is taken; / or none: any */
+        PostFeed(URI uri, Publisher publisher, InstantSource clock, EventLog events) throws IOException {
+            int port = uri.getPort() < 0 ? 80 : uri.getPort();
+            this.acceptor = new Acceptor(uri.getHost(), port, this::serve, events);
+            this.place = uri.getHost() + ':' + acceptor.port();
+            String path = uri.getPath();
+            this.path = (path.isEmpty() ? "/" : path).getBytes(UTF_8);
+            this.publisher = publisher;
+            this.clock = clock;
+            this.events = events;
+        }
+
+        int port() { return acceptor.port(); }
+
+        @Override
+        public void start() {
+            acceptor.start();
+            String more = takesAnyPath() ? "" : "... (that path alone, maybe a secret, so it is not shown)";
+            events.add(Event.START, "feed takes POSTs to http://" + place + '/' + more);
+            boolean loopback = acceptor.server.getInetAddress().isLoopbackAddress();
+            if (takesAnyPath() && !loopback)
+                events.add(Event.WARNING, "whoever reaches " + place + " can publish: use a loopback "
+                    + "address, or a path that nobody guesses");
+        }
+
+        @Override
+        public boolean drain() { return acceptor.drain(); }
+
+        @Override
+        public void close() { acceptor.close(); }
+
+        private boolean takesAnyPath() { return path.length == 1; }
+
+        private void serve(Socket socket) throws IOException {
+            OutputStream out = new BufferedOutputStream(socket.getOutputStream(), 1024);
+            RequestReader reader = new RequestReader(socket, out);
+            int idle = Limits.HEAD_TIMEOUT; // a connection on which nothing was posted may not stay
+            boolean open = true;
+            while (open) {
+                open = serveOne(socket, reader, out, idle);
+                idle = Limits.FEED_IDLE;
+            }
+            out.flush();
+            Http.lingeringClose(socket);
+        }
+
+        /** Takes one request and answers it. @return whether another can follow */
+        private boolean serveOne(Socket socket, RequestReader reader, OutputStream out, int idle)
+                throws IOException {
+            boolean open = false; // unless the whole request has been read
+            Request request = null;
+            Rejection refused = null;
+            try {
+                request = reader.head(idle);
+                if (request == null) return false;
+                int length = judge(request);
+                if (request.has("expect") && request.http11())
+                    out.write(CONTINUE); // RFC 9110 §10.1.1; flushed before the body is waited for
+                byte[] message = reader.body(length);
+                open = request.http11() && !request.lists("connection", "close"); // RFC 9112 §9.3
+                publisher.publish(message);
+            } catch (Refusal refusal) {
+                events.add(Event.FEED, Http.remote(socket) + " refused: " + refusal.getMessage());
+                refused = refusal.why;
+            }
+            byte[] answer = answer(refused, open ? "" : Fields.CLOSE);
+            out.write(Http.answerTo(request, answer));
+            return open;
+        }
+
+        private byte[] answer(Rejection refused, String fields) {
+            Instant now = clock.instant();
+            if (refused != null) return Http.refusal(refused, fields, now);
+            return Http.response("200 OK", fields, "text/plain", "ok", now);
+        }
+
+        /** Judges a POST by its head. @return how many bytes of body there are to read */
+        private int judge(Request request) throws Refusal {
+            // Any page can make a browser post to localhost; it cannot keep the browser from saying so
+            // (CSRF).
+            if (request.has("origin") || request.has("sec-fetch-site"))
+                throw new Refusal(Rejection.BROWSER, "it sent an Origin or a Sec-Fetch-Site field");
+            // isEqual, not equals: a path may serve as a secret
+            boolean found = MessageDigest.isEqual(path, request.path().getBytes(UTF_8));
+            if (!found && !takesAnyPath()) throw new Refusal(Rejection.NOT_FOUND);
+            if (!request.method().equals("POST"))
+                throw new Refusal(Rejection.FEED_METHOD, EventLog.quote(request.method()));
+            if (request.has("transfer-encoding")) throw new Refusal(Rejection.TRANSFER_ENCODING);
+            int length = contentLength(request.field("content-length"));
+            String expect = request.field("expect");
+            if (expect != null && !expect.equalsIgnoreCase("100-continue"))
+                throw new Refusal(Rejection.EXPECTATION, EventLog.quote(expect));
+            return length;
+        }
+
+        private static int contentLength(String field) throws Refusal {
+            if (field == null) throw new Refusal(Rejection.LENGTH_REQUIRED);
+            if (!field.matches("[0-9]+")) throw Http.malformed("Content-Length is no number");
+            long length = field.length() > 18 ? Long.MAX_VALUE : Long.parseLong(field);
+            if (length > Limits.MAX_MESSAGE) throw Publisher.tooLarge();
+            return (int) length;
+        }
+    }
+
+    // ==== Part II. Parts ===================================================================================
+    // Each can be skipped by a reader who does not use it. A part names nothing of another part: what it
+    // plugs into is declared in Part I.
+
+    // ---- 16. Nano blocks ----------------------------------------------------------------------------------
+    // A Nano node's callback is made into the flat object that listeners of this stream have always got.
+    //
+    // Off unless: never off, but it touches nothing except callbacks of a Nano node.
+    // Touches: nothing outside; it keeps counts of the last ten minutes.
+    // Implements: Translation (15).
+    // When it fails: a callback that cannot be read is answered 400, the log says why, and nothing is
+    // broadcast.
+
+    /** Blocks a second, over the whole seconds since the first block. */
+    static final class Rate {
+        /** The means over the last minute and the last ten; 1 before the first second is over. */
+        record Means(double minute, double tenMinutes) { }
+
+        final int[] counts = new int[601]; // of second s at s % 601: ten minutes, and the second under way
+        private long first = -1, last; // seconds
+        final ReentrantLock lock = new ReentrantLock();
+
+        /** Counts a block, after telling the means. @param now Unix time in seconds; a step back counts as no
+         * step */
+        Means count(long now) {
+            lock.lock();
+            try {
+                if (first < 0) {
+                    first = now;
+                    last = now;
+                }
+                advance(now);
+                Means means = new Means(mean(60), mean(600));
+                counts[index(last)]++;
+                return means;
+            } finally {
+                lock.unlock();
+            }
+        }
+
+        /** Empties the counts of the seconds that have begun. */
+        private void advance(long now) {
+            long from = Math.max(last + 1, now - counts.length + 1);
+            for (long second = from; second <= now; second++)
+                counts[index(second)] = 0;
+            last = Math.max(last, now);
+        }
+
+        private double mean(int window) {
+            long seconds = Math.min(window, last - first);
+            if (seconds == 0) return 1;
+            long sum = 0;
+            for (long second = last - seconds; second < last; second++)
+                sum += counts[index(second)];
+            return (double) sum / seconds;
+        }
+
+        private int index(long second) { return (int) (second % counts.length); }
+    }
+
+    /** Writes JSON without spaces, and with no other escapes than are needed. */
+    static final class JsonWriter {
+        /** Appends the value. */
+        static void write(Json json, StringBuilder out) {
+            switch (json) {
+                case Json.Obj(var members) -> writeObject(members, out);
+                case Json.Arr(var elements) -> writeArray(elements, out);
+                case Json.Str(var value) -> writeString(value, out);
+                case Json.Num(var text) -> out.append(text);
+                case Json.Bool(var value) -> out.append(value);
+                case Json.Null() -> out.append("null");
+            }
+        }
+
+        private static void writeObject(Map<String, Json> members, StringBuilder out) {
+            String before = "";
+            out.append('{');
+            for (var member : members.entrySet()) {
+                out.append(before);
+                writeString(member.getKey(), out);
+                out.append(':');
+                write(member.getValue(), out);
+                before = ",";
+            }
+            out.append('}');
+        }
+
+        private static void writeArray(List<Json> elements, StringBuilder out) {
+            String before = "";
+            out.append('[');
+            for (Json element : elements) {
+                out.append(before);
+                write(element, out);
+                before = ",";
+            }
+            out.append(']');
+        }
+
+        private static void writeString(String value, StringBuilder out) {
+            out.append('"');
+            for (int i = 0; i < value.length(); i++) {
+                char c = value.charAt(i);
+                if (c == '"' || c == '\\')
+                    out.append('\\').append(c);
+                else if (c == '\n')
+                    out.append("\\n");
+                else if (c < ' ') // §7: "the control characters (U+0000 through U+001F)" must be escaped
+                    out.append("\\u").append(HexFormat.of().toHexDigits(c));
+                else
+                    out.append(c);
+            }
+            out.append('"');
+        }
+    }
+
+    /** Makes a Nano node's callback into what listeners get of it. */
+    static final class NanoBlocks implements Translation {
+        static final int NANO_DIGITS = 30;      // 1 NANO is 10^30 raw
+        static final int SHOWN_DIGITS = 15;     // decimals of NANO that are kept
+        static final int RAW_BITS = 128;
+        static final Pattern DECIMAL = Pattern.compile("[0-9]{1,39}");
+        static final Pattern HEX = Pattern.compile("[0-9A-Fa-f]{1,32}");
+        final InstantSource clock;
+        final Rate rate = new Rate();
+
+        NanoBlocks(InstantSource clock) { this.clock = clock; }
+
+        @Override
+        public byte[] translate(byte[] message, String text) throws Refusal {
+            Json json = parsed(text);
+            if (!isCallback(json)) return message;
+            try {
+                return flatten(json, clock.instant(), rate).getBytes(UTF_8);
+            } catch (Json.JsonException e) {
+                throw new Refusal(Rejection.BAD_MESSAGE, "its block cannot be read: " + e.getMessage());
+            }
+        }
+
+        private static Json parsed(String text) {
+            if (!text.stripLeading().startsWith("{")) return null;
+            try {
+                return Json.parse(text);
+            } catch (Json.JsonException e) { // some other text
+                return null;
+            }
+        }
+
+        /** Whether a JSON value is a callback: an object whose block is a string or an object. */
+        static boolean isCallback(Json json) {
+            if (!(json instanceof Json.Obj(var members))) return false;
+            Json block = members.get("block");
+            return block instanceof Json.Str || block instanceof Json.Obj;
+        }
+
+        /** The flat object: the callback's members without block, the block's, which win, and is_send, seen,
+         * tps, tpm.
+         * @throws Json.JsonException if the block is no JSON object, or an amount no number of raw */
+        static String flatten(Json callback, Instant seen, Rate rate) throws Json.JsonException {
+            Map<String, Json> merged = new LinkedHashMap<>(members(callback));
+            Json block = merged.remove("block");
+            if (block instanceof Json.Str(var text))
+                block = Json.parse(text);
+            merged.putAll(members(block));
+            Map<String, Json> flat = new LinkedHashMap<>();
+            for (var member : merged.entrySet()) {
+                String name = member.getKey();
+                if (name.equals("amount") || name.equals("balance"))
+                    putAmount(flat, name, raw(name, merged));
+                else
+                    flat.put(name, member.getValue());
+            }
+            flat.put("is_send", new Json.Bool(isTrue(merged.get("is_send"))));
+            Rate.Means means = rate.count(seen.getEpochSecond());
+            flat.put("seen", number(BigDecimal.valueOf(seen.toEpochMilli(), 3)));
+            flat.put("tps", number(means.minute));
+            flat.put("tpm", number(60 * means.tenMinutes));
+            StringBuilder out = new StringBuilder(1024);
+            JsonWriter.write(new Json.Obj(flat), out);
+            return out.toString();
+        }
+
+        private static Json number(Number value) { return new Json.Num(value.toString()); }
+
+        private static Map<String, Json> members(Json json) throws Json.JsonException {
+            if (json instanceof Json.Obj(var members)) return members;
+            throw new Json.JsonException("expected a JSON object");
+        }
+
+        private static boolean isTrue(Json value) {
+            boolean text = new Json.Str("true").equals(value);
+            return text || new Json.Bool(true).equals(value);
+        }
+
+        /** An amount in NANO, and in raw with all its digits. */
+        private static void putAmount(Map<String, Json> flat, String name, BigInteger raw) {
+            BigDecimal nano = new BigDecimal(raw, NANO_DIGITS).setScale(SHOWN_DIGITS, RoundingMode.DOWN);
+            flat.put(name, new Json.Num(nano.stripTrailingZeros().toPlainString()));
+            flat.put(name + "_raw", number(raw));
+        }
+
+        /** An amount in raw, an unsigned 128-bit number. The node writes strings; plain digits will do as
+         * well. The balance of a legacy send block is hexadecimal. */
+        private static BigInteger raw(String name, Map<String, Json> block) throws Json.JsonException {
+            boolean legacySend = new Json.Str("send").equals(block.get("type"));
+            boolean hex = legacySend && name.equals("balance");
+            String digits = digits(block.get(name));
+            boolean valid = (hex ? HEX : DECIMAL).matcher(digits).matches();
+            if (!valid) throw notRaw(name);
+            BigInteger raw = new BigInteger(digits, hex ? 16 : 10);
+            if (raw.bitLength() > RAW_BITS) throw notRaw(name);
+            return raw;
+        }
+
+        private static String digits(Json value) {
+            return switch (value) {
+                case Json.Str(var text) -> text;
+                case Json.Num(var text) -> text;
+                default -> "";
+            };
+        }
+
+        private static Json.JsonException notRaw(String name) {
+            return new Json.JsonException("expected a number of raw in " + name);
+        }
+    }
+
+    // ---- 18. Page -----------------------------------------------------------------------------------------
+    // What a browser gets that opens the listeners' address: a page that shows the stream.
+    //
+    // Off unless: a browser asks for /. Before that, nothing of it is loaded.
+    // Touches: nothing.
+    // Implements: Route (14).
+    // When it fails: the browser shows why; listeners and feeds do not notice.
+
+    /** The viewer. */
+    static final class Page {
+        /** The token stands behind the #, which a browser sends to nobody, and is taken away once it is
+         * used. */
+        static final String SCRIPT = """
+            const show = (id, text) => document.getElementById(id).textContent = text;
+            const token = encodeURIComponent(location.hash.slice(1)), lines = [];
+            const address = location.origin.replace('http', 'ws');
+            const socket = new WebSocket(address + (token ? '/?t=' + token : '/'));
+            socket.onopen = () => { history.replaceState(null, '', '/'); show('state', 'connected'); };
+            socket.onmessage = (event) => {
+              lines.unshift(event.data);
+              lines.length = Math.min(lines.length, 100);
+              show('stream', lines.join('\\n'));
+            };
+            socket.onclose = (event) => show('state', event.code !== 1006 ? 'closed with ' + event.code
+              : 'not admitted, or lost: a token works once and not for long; the log of the server says why');
+            """;
+        static final String HTML = """
+            <!doctype html>
+            <html lang="en">
+            <meta charset="utf-8">
+            <link rel="icon" href="data:,">
+            <title>NanoStreamWs</title>
+            <style>
+            body { font: 14px monospace }
+            pre { white-space: pre-wrap; overflow-wrap: anywhere }
+            </style>
+            <p id="state">connecting</p>
+            <pre id="stream"></pre>
+            <script>%s</script>
+            """.formatted(SCRIPT);
+        static final String SCRIPT_HASH =
+            Base64.getEncoder().encodeToString(Http.hash("SHA-256", SCRIPT));
+        /** The page runs its own script and no other, and connects to this server alone. */
+        static final String FIELDS = Fields.UNCACHED + "Referrer-Policy: no-referrer\r\n"
+            + "Content-Security-Policy: default-src 'none'; script-src 'sha256-" + SCRIPT_HASH + "'; "
+            + "style-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; "
+            + "frame-ancestors 'none'\r\n";
+
+        static byte[] answer(Instant now) {
+            return Http.response("200 OK", FIELDS, "text/html; charset=utf-8", HTML, now);
+        }
+    }
+
+    // ---- 19. Health and metrics ---------------------------------------------------------------------------
+    // What a monitor or a load balancer asks for.
+    //
+    // Off unless: a request for /healthz comes. Before that, nothing of it is loaded.
+    // Touches: nothing.
+    // Implements: Route (14).
+    // When it fails: the monitor sees it; listeners and feeds do not notice.
+
+    /** Whether the server is well. */
+    static final class Health {
+        static byte[] answer(boolean draining, Instant now) {
+            String status = draining ? Rejection.DRAINING.status : "200 OK";
+            return Http.response(status, Fields.UNCACHED, "text/plain", draining ? "draining" : "ok", now);
+        }
+    }
+
+    // ---- 21. Other feeds ----------------------------------------------------------------------------------
+    // Lines of standard input.
+    //
+    // Off unless: --feed - is given.
+    // Touches: standard input, which a platform thread reads.
+    // Implements: Source (15).
+    // When it fails: the log says so; if there is no other feed, the server ends.
+
+    /** Takes the lines of an input, a message each, until it ends. */
+    static final class LineFeed implements Source {
+        final InputStream source;
+        final Publisher publisher;
+        final EventLog events;
+        final Runnable atEnd;
+
+        /** @param atEnd run when the input has ended or failed */
+        LineFeed(InputStream source, Publisher publisher, EventLog events, Runnable atEnd) {
+            this.source = source;
+            this.publisher = publisher;
+            this.events = events;
+            this.atEnd = atEnd;
+        }
+
+        @Override
+        public void start() {
+            // A platform thread, since reading standard input would pin a virtual one.
+            Thread.ofPlatform().daemon().name("stdin").start(this::run);
+            events.add(Event.START, "feed - takes lines from standard input");
+        }
+
+        /** Nothing interrupts a read of standard input. What it still brings is refused: the stream has
+         * ended. */
+        @Override
+        public boolean drain() { return true; }
+
+        @Override
+        public void close() { }
+
+        private void run() {
+            try {
+                readLines();
+                events.add(Event.FEED, "- has ended");
+            } catch (IOException e) {
+                events.add(Event.FEED, "- has failed: " + e.getMessage());
+            }
+            atEnd.run();
+        }
+
+        /** Takes lines until the input ends. What cannot be broadcast is logged and left out. */
+        void readLines() throws IOException {
+            InputStream in = new BufferedInputStream(source, Limits.SEGMENT);
+            ByteArrayOutputStream line = new ByteArrayOutputStream();
+            int b = in.read();
+            while (b >= 0) {
+                if (b == '\n')
+                    end(line);
+                else if (line.size() <= Limits.MAX_MESSAGE + 1)
+                    line.write(b); // up to a CR, and one byte more, by which a line is known to be too long
+                b = in.read();
+            }
+            end(line); // the last one may have no line end
+        }
+
+        /** Publishes a line, and empties it. */
+        private void end(ByteArrayOutputStream line) {
+            byte[] message = line.toByteArray();
+            line.reset();
+            boolean cr = message.length > 0 && message[message.length - 1] == '\r';
+            if (cr)
+                message = Arrays.copyOf(message, message.length - 1);
+            if (message.length == 0) return; // an empty line is no message
+            try {
+                if (message.length > Limits.MAX_MESSAGE) throw Publisher.tooLarge();
+                publisher.publish(message);
+            } catch (Refusal refusal) {
+                events.add(Event.FEED, "- refused: " + refusal.getMessage());
+            }
+        }
+    }
+
+    // ---- 23. Issuer (RFC 7515, 7519) ----------------------------------------------------------------------
+    // Makes secrets and tokens.
+    //
+    // Off unless: --token is given, or --secret without a value.
+    // Touches: the system's source of random numbers.
+    // Implements: nothing; main asks it.
+    // When it fails: the command ends, and the system's message says why.
+
+    /** Makes secrets and tokens: for --token, and for the link that a bare --secret prints. */
+    static final class Issuer {
+        static final SecureRandom RANDOM = new SecureRandom();
+
+        /** A new token, valid for the time given, and unlike every other by its jti. */
+        static String sign(byte[] secret, Instant now, Duration valid) {
+            long iat = now.getEpochSecond();
+            BigDecimal exp = BigDecimal.valueOf(now.plus(valid).toEpochMilli(), 3);
+            String header = "{\"alg\":\"HS256\",\"typ\":\"JWT\"}";
+            String payload = "{\"iat\":" + iat + ",\"exp\":" + exp + ",\"jti\":\"" + random(16) + "\"}";
+            String signingInput = segment(header) + '.' + segment(payload);
+            byte[] mac = Jwt.mac(secret, signingInput);
+            return signingInput + '.' + encode(mac);
+        }
+
+        /** base64url, without padding. */
+        static String encode(byte[] bytes) {
+            StringBuilder text = new StringBuilder();
+            int bits = 0, count = 0; // what is not yet written, and how many bits of it
+            for (byte b : bytes) {
+                bits = bits << 8 | b & 0xFF;
+                count += 8;
+                while (count >= 6) {
+                    count -= 6;
+                    int sextet = bits >> count & 0b11_1111;
+                    text.append(Base64Url.ALPHABET.charAt(sextet));
+                }
+            }
+            if (count > 0) {
+                int sextet = bits << 6 - count & 0b11_1111;
+                text.append(Base64Url.ALPHABET.charAt(sextet));
+            }
+            return text.toString();
+        }
+
+        private static String segment(String json) { return encode(json.getBytes(UTF_8)); }
+
+        /** So many random bytes, as text. A secret wants 32 of them (RFC 7518 §3.2). */
+        static String random(int bytes) {
+            byte[] random = new byte[bytes];
+            RANDOM.nextBytes(random);
+            return encode(random);
+        }
+    }
+
+    // ==== Part III. Assembly ===============================================================================
+    // The only place that knows both the core and the parts.
+
+    // ---- 24. Settings -------------------------------------------------------------------------------------
+    // The command line, parsed once. What is wrong with it is said in one line.
+
+    /** A command line that is wrong: one line that says what, and how it would be right. Exit status 2. */
+    static final class UsageException extends Exception {
+        UsageException(String message) { super(message, null, false, false); }
+    }
+
+    /** What the command line asked for: a field an option, with its default. Nothing changes it
+     * afterwards. */
+    static final class Settings {
+        static final String HELP = """
+            NanoStreamWs %s: broadcasts a feed over WebSockets to listeners that a token admits.
+
+              java NanoStreamWs.java [--name value | --name=value]...
+
+              --host HOST, --port N    where listeners connect (0.0.0.0, 8080); port 0 takes a free one
+              --secret [S]             admit only bearers of a token signed with S; may be repeated, any will
+                                       do. Bare: from the environment (NANO_STREAM_SECRET), else a new one is
+                                       made and printed. Without it everybody is admitted
+              --secret-file FILE       the same, from the file's first line
+              --token [SECONDS]        print a token for the secret, valid that long (10), and exit
+              --leeway SECONDS         clock skew allowed for a token's exp and nbf (0)
+              --origin LIST            admit only pages of these origins (all): example.com, *.example.com,
+                                       https://example.com:8443; comma-separated
+              --feed URL               where messages come from (http://127.0.0.1:3000/); may be repeated.
+                                       http://HOST:PORT/PATH: POSTs to it; -: standard input, a line a message
+              --ping SECONDS           between two pings (30); a listener that is silent for two is dropped;
+                                       0: no ping
+              --max-listeners N        at the same time (no limit)
+              --max-lag BYTES          a listener that is further behind is dropped (8388608)
+              --write-timeout SECONDS  a listener is dropped if one write to it stands for so long (10)
+              --drain SECONDS          longest time to deliver what is left at a shutdown (5)
+              --no-deflate             do not compress for listeners that can have it (permessage-deflate)
+              --help, --version
+            """.formatted(VERSION);
+        /** The arguments of nano-stream-ws (port=8081 host=... jwt_secret=... origin_whitelist=...). */
+        static final Map<String, String> ORIGINAL =
+            Map.of("port", "port", "host", "host", "jwt_secret", "secret", "origin_whitelist", "origin");
+
+        String host = "0.0.0.0";
+        int port = 8080;
+        final List<byte[]> secrets = new ArrayList<>();
+        String newSecret;               // one that is to be printed, or null
+        Duration token;                 // for which a token is to be printed, or null: serve
+        Duration leeway = Duration.ZERO;
+        final List<Origin> origins = new ArrayList<>();
+        final List<URI> feeds = new ArrayList<>(); // one without a scheme is standard input
+        Duration ping = Duration.ofSeconds(30);
+        int maxListeners = Integer.MAX_VALUE;
+        long maxLag = 8 * 1024 * 1024;  // bytes
+        Duration writeTimeout = Duration.ofSeconds(10);
+        Duration drain = Duration.ofSeconds(5);
+        boolean deflate = true;
+
+        final Map<String, String> environment;
+        final Supplier<String> makeSecret;
+
+        /** @param makeSecret called for a bare --secret where the environment has none */
+        Settings(String[] args, Map<String, String> environment, Supplier<String> makeSecret)
+                throws UsageException, IOException {
+            this.environment = environment;
+            this.makeSecret = makeSecret;
+            Deque<String> words = new ArrayDeque<>(List.of(args));
+            while (!words.isEmpty())
+                parse(words);
+            if (feeds.isEmpty())
+                set("feed", "http://127.0.0.1:3000/");
+            if (writeTimeout.isZero()) throw new UsageException("--write-timeout wants more than 0 seconds");
+            if (token != null && (secrets.isEmpty() || newSecret != null))
+                throw new UsageException("--token wants the server's secret: --secret S, --secret-file FILE, "
+                    + "or --secret with NANO_STREAM_SECRET set");
+        }
+
+        /** Takes an option from the words, with its value: behind =, or the next word unless that is an
+         * option. */
+        private void parse(Deque<String> words) throws UsageException, IOException {
+            String word = words.pop();
+            String name = name(word);
+            int equals = word.indexOf('=');
+            String next = words.peek();
+            boolean nextIsValue = next != null && !isOption(next) && !name.equals("no-deflate");
+            if (equals >= 0)
+                set(name, word.substring(equals + 1));
+            else if (nextIsValue)
+                set(name, words.pop());
+            else
+                set(name, bare(name));
+        }
+
+        private static boolean isOption(String word) {
+            return word.startsWith("--") || originalName(word) != null;
+        }
+
+        /** The name of an option in the form of nano-stream-ws, name=value, or null. */
+        private static String originalName(String word) {
+            int equals = word.indexOf('=');
+            return equals < 0 ? null : ORIGINAL.get(word.substring(0, equals));
+        }
+
+        private static String name(String word) throws UsageException {
+            String part = word.split("=", 2)[0];
+            String name = part.startsWith("--") ? part.substring(2) : originalName(word);
+            if (name == null)
+                throw new UsageException("unexpected argument " + EventLog.quote(part)
+                    + "; --help lists the options");
+            return name;
+        }
+
+        /** The value of an option that stands alone; "" where it has to have one. */
+        private String bare(String name) {
+            return switch (name) {
+                case "secret" -> bareSecret();
+                case "token" -> "10";
+                case "no-deflate" -> "yes";
+                default -> "";
+            };
+        }
+
+        private String bareSecret() {
+            String secret = environment.getOrDefault("NANO_STREAM_SECRET", "");
+            if (!secret.isEmpty()) return secret;
+            newSecret = makeSecret.get();
+            return newSecret;
+        }
+
+        private void set(String name, String value) throws UsageException, IOException {
+            switch (name) {
+                case "host" -> host = value;
+                case "port" -> port = (int) number(name, value, 0, 65535);
+                case "secret" -> secrets.add(value.getBytes(UTF_8));
+                case "secret-file" -> secrets.add(firstLine(value));
+                case "token" -> token = seconds(name, value);
+                case "leeway" -> leeway = seconds(name, value);
+                case "origin" -> addOrigins(value);
+                case "feed" -> feeds.add(feed(value));
+                case "ping" -> ping = seconds(name, value);
+                case "max-listeners" -> maxListeners = (int) number(name, value, 1, Integer.MAX_VALUE);
+                case "max-lag" -> maxLag = number(name, value, 2 * Limits.MAX_MESSAGE, Long.MAX_VALUE);
+                case "write-timeout" -> writeTimeout = seconds(name, value);
+                case "drain" -> drain = seconds(name, value);
+                case "no-deflate" -> deflate = false;
+                default -> throw new UsageException("unknown option " + EventLog.quote("--" + name)
+                    + "; --help lists them");
+            }
+            boolean emptySecret = name.startsWith("secret") && secrets.getLast().length == 0;
+            if (value.isEmpty() || emptySecret)
+                throw new UsageException("--" + name + " wants a value, as in --" + name + "=VALUE");
+        }
+
+        private void addOrigins(String list) throws UsageException {
+            for (String text : list.split(",", -1)) {
+                Origin origin = Origin.parse(text.strip());
+                if (origin == null)
+                    throw new UsageException("--origin wants example.com, *.example.com or "
+                        + "https://example.com:8443, comma-separated, got " + EventLog.quote(text.strip()));
+                origins.add(origin);
+            }
+        }
+
+        private static byte[] firstLine(String file) throws IOException {
+            if (file.isEmpty()) return new byte[0];
+            try {
+                String text = Files.readString(Path.of(file));
+                return text.lines().findFirst().orElse("").getBytes(UTF_8);
+            } catch (NoSuchFileException e) {
+                throw new IOException("cannot read " + file + ": no such file");
+            } catch (CharacterCodingException e) {
+                throw new IOException("cannot read " + file + ": it is not UTF-8");
+            } catch (InvalidPathException | IOException e) {
+                throw new IOException("cannot read " + file + ": " + e.getMessage());
+            }
+        }
+
+        private static long number(String name, String value, long least, long most) throws UsageException {
+            if (value.matches("[0-9]{1,18}")) {
+                long number = Long.parseLong(value);
+                if (number >= least && number <= most) return number;
+            }
+            String to = most >= Integer.MAX_VALUE ? "" : " to " + most;
+            throw new UsageException("--" + name + " wants a whole number from " + least + to + ", got "
+                + EventLog.quote(value));
+        }
+
+        private static Duration seconds(String name, String value) throws UsageException {
+            if (value.matches("[0-9]{1,9}(\\.[0-9]{1,3})?"))
+                return Duration.ofMillis(new BigDecimal(value).movePointRight(3).longValueExact());
+            throw new UsageException("--" + name + " wants seconds, as in 10 or 0.5, got "
+                + EventLog.quote(value));
+        }
+
+        private static URI feed(String value) throws UsageException {
+            try {
+                URI uri = new URI(value);
+                if (value.equals("-") || isPostFeed(uri)) return uri;
+            } catch (URISyntaxException e) { // said below, like any other fault of it
+            }
+            throw new UsageException("--feed wants http://HOST:PORT/PATH or -, got " + EventLog.quote(value));
+        }
+
+        /** Whether a URI has a host and a port that can be, perhaps a path, and no user, query or
+         * fragment. */
+        private static boolean isPostFeed(URI uri) {
+            if (!"http".equals(uri.getScheme())) return false;
+            if (uri.getHost() == null || uri.getPort() > 65535) return false;
+            return uri.getRawUserInfo() == null
+                && uri.getRawQuery() == null
+                && uri.getRawFragment() == null;
+        }
+    }
+
+    // ---- 25. Server ---------------------------------------------------------------------------------------
+    // Puts the core and the parts together, keeps time, and shuts down.
+
+    /** The tasks that are repeated. What one throws is a fault of ours, and must not end the repetition. */
+    static final class Timers {
+        final ThreadFactory threads = Thread.ofPlatform().daemon().name("timer").factory();
+        final ScheduledExecutorService executor = Executors.newScheduledThreadPool(2, threads);
+        final EventLog events;
+
+        Timers(EventLog events) { this.events = events; }
+
+        void every(Duration period, Runnable task) {
+            Runnable guarded = () -> {
+                try {
+                    task.run();
+                } catch (RuntimeException | Error e) {
+                    events.fault(e);
+                }
+            };
+            long nanos = period.toNanos();
+            executor.scheduleWithFixedDelay(guarded, nanos, nanos, TimeUnit.NANOSECONDS);
+        }
+
+        void stop() { executor.shutdownNow(); }
+    }
+
+    /** The server: wiring and timers. */
+    static final class Server implements AutoCloseable {
+        final Settings settings;
+        final InstantSource clock;
+        final EventLog events;
+        final Timers timers;
+        final Broadcaster broadcaster;
+        final Handshake handshake;
+        final UsedTokens usedTokens;
+        final Publisher publisher;
+        final List<Source> feeds = new ArrayList<>();
+        final ReentrantLock closing = new ReentrantLock();
+        final CountDownLatch closed = new CountDownLatch(1);
+        private Door door;
+
+        /** @param clock the time that tokens are judged by */
+        Server(Settings settings, InstantSource clock, EventLog events) {
+            this.settings = settings;
+            this.clock = clock;
+            this.events = events;
+            timers = new Timers(events);
+            broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout);
+            OriginPolicy origins = new OriginPolicy(settings.origins);
+            handshake = new Handshake(origins, settings.secrets, settings.leeway, settings.deflate);
+            usedTokens = new UsedTokens(clock, settings.leeway);
+            publisher = new Publisher(broadcaster, new NanoBlocks(clock));
+        }
+
+        /** Binds the ports and starts. @throws IOException if a port cannot be had; the message says which
+         * and why */
+        void start() throws IOException {
+            events.add(Event.START, "NanoStreamWs " + VERSION + " on Java " + Runtime.version());
+            door = new Door(settings.host, settings.port, handshake, usedTokens, broadcaster, routes(),
+                settings.maxListeners, clock, events);
+            for (URI uri : settings.feeds)
+                feeds.add(feed(uri));
+            timers.every(Duration.ofMillis(Limits.LOOK), broadcaster::look);
+            timers.every(Duration.ofSeconds(1), usedTokens::sweep);
+            timers.every(Duration.ofSeconds(1), events::tick);
+            if (!settings.ping.isZero())
+                timers.every(settings.ping, () -> broadcaster.heartbeat(settings.ping));
+            door.acceptor.start();
+            events.add(Event.START, "listeners connect to " + page().replace("http", "ws"));
+            feeds.forEach(Source::start);
+            warn();
+        }
+
+        /** What plain requests get. A part is loaded when it is first asked for. */
+        private Map<String, Route> routes() {
+            return Map.of("/", now -> Page.answer(now),
+                "/healthz", now -> Health.answer(door.draining, now));
+        }
+
+        private Source feed(URI uri) throws IOException {
+            if (uri.getScheme() != null) return new PostFeed(uri, publisher, clock, events);
+            boolean only = settings.feeds.size() == 1;
+            Runnable atEnd = only ? this::close : () -> { }; // nothing can come any more
+            return new LineFeed(System.in, publisher, events, atEnd);
+        }
+
+        private void warn() {
+            if (settings.secrets.isEmpty())
+                events.add(Event.WARNING, "without --secret everybody who connects is admitted");
+            for (byte[] secret : settings.secrets)
+                if (secret.length < 32)
+                    events.add(Event.WARNING, "a secret has " + secret.length + " bytes; HS256 wants 32 or "
+                        + "more (RFC 7518, section 3.2), and --secret alone makes one");
+        }
+
+        /** The port where listeners connect. */
+        int port() { return door.port(); }
+
+        /** The port of the POST feed with this number on the command line. */
+        int feedPort(int number) {
+            PostFeed feed = (PostFeed) feeds.get(number);
+            return feed.port();
+        }
+
+        /** Listeners that are admitted now. */
+        int listeners() { return broadcaster.size(); }
+
+        /** Where a browser on this machine opens the page. */
+        String page() {
+            String host = settings.host;
+            if (host.equals("0.0.0.0") || host.equals("::"))
+                host = "localhost";
+            if (host.contains(":") && !host.startsWith("["))
+                host = '[' + host + ']'; // RFC 3986 §3.2.2
+            return "http://" + host + ':' + port() + '/';
+        }
+
+        /** Shuts down, see Drain. A second caller waits for the first one's end. */
         @Override
         public void close() {
-            closing.lock(); // a second caller waits for the first one's end
+            closing.lock();
             try {
                 if (closed.getCount() > 0)
-                    drain();
+                    new Drain(door, feeds, broadcaster, events, settings.drain).run();
+                timers.stop();
                 closed.countDown();
             } finally {
                 closing.unlock();
             }
         }
 
-        private void drain() {
-            long deadline = System.nanoTime() + settings.drain.toNanos();
-            events.event("stop", "draining " + broadcaster.size() + " listeners, at most " + settings.drain.toMillis()
+        void awaitClosed() throws InterruptedException { closed.await(); }
+    }
+
+    /** The end: takes nothing more from the feeds, delivers what was taken, then the close frame 1001; waits
+     * for the listeners to go, for so long at most. Until then a handshake gets 503. */
+    record Drain(Door door, List<Source> feeds, Broadcaster broadcaster, EventLog events, Duration most) {
+        void run() {
+            long deadline = System.nanoTime() + most.toNanos();
+            events.add(Event.STOP, "draining " + broadcaster.size() + " listeners, at most " + most.toMillis()
                 + " ms (--drain)");
-            draining = true;
-            feedSockets.stream().filter(Objects::nonNull).forEach(Http::closeQuietly);
-            broadcaster.send(Opcode.CLOSE, Frame.closePayload(CloseCode.GOING_AWAY, "server is shutting down"));
-            while ((places.get() > 0 || !posting.isEmpty()) && System.nanoTime() < deadline) {
-                for (Socket socket : posting)
-                    Http.closeQuietly(socket::shutdownInput); // what is being answered still is; what is idle ends
+            // 1. nobody comes in, nothing is taken
+            door.draining = true;
+            feeds.forEach(Source::drain);
+            // 2. the close frame, behind everything that was taken
+            byte[] goodbye = Frame.closePayload(CloseCode.GOING_AWAY, "server is shutting down");
+            broadcaster.send(Opcode.CLOSE, goodbye);
+            // 3. listeners answer it and go, publishers get their answers
+            while (!isDone() && System.nanoTime() < deadline)
                 LockSupport.parkNanos(1_000_000);
-            }
+            // 4. the rest is reset, and has a moment for its log lines
             List<Listener> late = broadcaster.listeners();
             late.forEach(listener -> listener.reset("it was still there when --drain was over"));
-            for (int i = 0; i < Limits.LINGER && places.get() > 0; i++)
-                LockSupport.parkNanos(1_000_000); // for their log lines
-            Http.closeQuietly(listenerSocket);
-            pending.forEach(Http::closeQuietly);
-            posting.forEach(Http::closeQuietly);
-            timer.shutdownNow();
+            long end = System.nanoTime() + Limits.LINGER * 1_000_000L;
+            while (door.places.get() > 0 && System.nanoTime() < end)
+                LockSupport.parkNanos(1_000_000);
+            door.close();
+            feeds.forEach(Source::close);
             events.tick();
-            events.event("stop", "done" + (late.isEmpty() ? "" : "; " + late.size() + " listeners were still there"));
+            String left = late.isEmpty() ? "" : "; " + late.size() + " listeners were still there";
+            events.add(Event.STOP, "done" + left);
+        }
+
+        private boolean isDone() {
+            boolean done = door.places.get() == 0;
+            for (Source feed : feeds)
+                done &= feed.drain(); // each is asked, since that ends what is idle
+            return done;
         }
     }
 
-    // ---- 18. main -----------------------------------------------------------------------------------------------
+    // ---- 26. main -----------------------------------------------------------------------------------------
 
     /** Exit status: 0; 1 when something failed; 2 for a command line that is wrong. */
     public static void main(String[] args) throws Exception {
-        if (List.of(args).contains("--help") || List.of(args).contains("--version")) {
-            System.out.print(List.of(args).contains("--help") ? Settings.HELP : "NanoStreamWs " + VERSION + "\n");
+        if (List.of(args).contains("--help")) {
+            System.out.print(Settings.HELP);
+            return;
+        }
+        if (List.of(args).contains("--version")) {
+            System.out.println("NanoStreamWs " + VERSION);
             return;
         }
         try {
-            Settings settings = new Settings(args, System.getenv(), () -> Jwt.random(32));
+            Supplier<String> makeSecret = () -> Issuer.random(32);
+            Settings settings = new Settings(args, System.getenv(), makeSecret);
             if (settings.token != null)
-                System.out.println(Jwt.sign(settings.secrets.getFirst(), Instant.now(), settings.token));
+                printToken(settings.secrets.getFirst(), settings.token);
             else
                 serve(settings);
-        } catch (UsageException | IOException e) {
+        } catch (UsageException e) {
             System.err.println("NanoStreamWs: " + e.getMessage());
-            System.exit(e instanceof UsageException ? 2 : 1);
+            System.exit(2);
+        } catch (IOException e) {
+            System.err.println("NanoStreamWs: " + e.getMessage());
+            System.exit(1);
         }
     }
 
+    private static void printToken(byte[] secret, Duration valid) {
+        System.out.println(Issuer.sign(secret, Instant.now(), valid));
+    }
+
     private static void serve(Settings settings) throws Exception {
-        Log events = new Log(System.err, InstantSource.system());
+        EventLog events = new EventLog(System.err, InstantSource.system());
         Server server = new Server(settings, InstantSource.system(), events);
         server.start();
-        if (settings.newSecret != null) {
-            byte[] secret = settings.newSecret.getBytes(UTF_8);
-            Supplier<String> token = () -> Jwt.sign(secret, Instant.now(), Duration.ofHours(1));
-            System.err.printf("%nsecret %s%ntoken  %s%npage   %s#%s%n%nThe secret makes tokens, and is a new one with "
-                + "every start. Each token admits one listener, within the hour.%n%n", settings.newSecret, token.get(),
-                server.page(), token.get());
-        }
-        Thread.setDefaultUncaughtExceptionHandler((thread, e) -> { // a lane without its walker would be half a server
+        if (settings.newSecret != null)
+            tellNewSecret(settings.newSecret, server.page());
+        // A lane without its walker would be half a server.
+        Thread.setDefaultUncaughtExceptionHandler((thread, e) -> {
             System.err.println("NanoStreamWs: " + thread.getName() + " failed: " + e);
             Runtime.getRuntime().halt(1);
         });
@@ -2394,7 +3435,21 @@ public final class NanoStreamWs {
             events.close();
             Runtime.getRuntime().halt(0); // a shutdown that was asked for is no failure, so not 143
         }));
-        server.closed.await();
+        server.awaitClosed();
         System.exit(0);
+    }
+
+    private static void tellNewSecret(String secret, String page) {
+        byte[] key = secret.getBytes(UTF_8);
+        Instant now = Instant.now();
+        Duration hour = Duration.ofHours(1);
+        System.err.println();
+        System.err.println("secret " + secret);
+        System.err.println("token  " + Issuer.sign(key, now, hour));
+        System.err.println("page   " + page + '#' + Issuer.sign(key, now, hour));
+        System.err.println();
+        System.err.println("Open the page to see the stream. The secret makes tokens, and is a new one with "
+            + "every start. Each token admits one listener, within the hour.");
+        System.err.println();
     }
 }

@@ -348,10 +348,11 @@ class FeedTest extends SharedServer {
         static Lines of(InputStream input) throws Exception {
             ByteArrayOutputStream log = new ByteArrayOutputStream(), frames = new ByteArrayOutputStream();
             NanoStreamWs.Broadcaster broadcaster = new NanoStreamWs.Broadcaster(MOST, Duration.ofSeconds(1));
-            NanoStreamWs.Segment first = broadcaster.log.tail;
-            try (var events = new NanoStreamWs.Log(new PrintStream(log, true, UTF_8), InstantSource.system())) {
-                NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
-                new NanoStreamWs.Feed(broadcaster, InstantSource.system(), events, rate).readLines(input);
+            NanoStreamWs.Segment first = broadcaster.plain.tail;
+            NanoStreamWs.Publisher publisher =
+                new NanoStreamWs.Publisher(broadcaster, new NanoStreamWs.NanoBlocks(InstantSource.system()));
+            try (var events = new NanoStreamWs.EventLog(new PrintStream(log, true, UTF_8), InstantSource.system())) {
+                new NanoStreamWs.LineFeed(input, publisher, events, () -> { }).readLines();
             }
             for (NanoStreamWs.Segment segment = first; segment != null; segment = segment.next)
                 frames.write(segment.bytes, 0, segment.limit);

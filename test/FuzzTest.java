@@ -711,7 +711,7 @@ class FuzzTest {
 
         private static String write(NanoStreamWs.Json value) {
             StringBuilder out = new StringBuilder();
-            value.write(out);
+            NanoStreamWs.JsonWriter.write(value, out);
             return out.toString();
         }
 

@@ -1,10 +1,7 @@
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -209,7 +206,7 @@ class LayersTest {
             bad(Check.MISPLACED, "section 7 Token comes after 7", "1. Limits", "7. Limits"),
             bad(Check.MISPLACED, "section 16 Limits is in part 1\nsection 7 Token comes after 16",
                 "1. Limits", "16. Limits"),
-            bad(Check.MISPLACED, "section 23 Health is in part 2", "19. Health", "23. Health"),
+            bad(Check.MISPLACED, "section 24 Health is in part 2\nsection 24 Server comes after 24", "19. Health", "24. Health"),
             bad(Check.FROM_BELOW, "line 12, section 1 Limits: names Token of section 7 Token",
                 before, "    Token token;\n" + before),
             bad(Check.FROM_BELOW, "line 12, section 1 Limits: names Token of section 7 Token",
@@ -292,17 +289,12 @@ class LayersTest {
     }
 
     @Test
-    @DisplayName("a server with default options loads no class of part II to broadcast a text")
+    @DisplayName("a server with default options loads no class of a part that is off to broadcast a text")
     void loadsNoPartThatIsOff(@TempDir Path folder) throws Exception {
         Path log = folder.resolve("classes.txt");
-        String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
-        Process process = new ProcessBuilder(java, "-Xlog:class+load:file=" + log, "-cp", ".build/classes",
-            "NanoStreamWs", "--host=127.0.0.1", "--port=0", "--feed=http://127.0.0.1:0/").start();
-        try (BufferedReader errors = process.errorReader(UTF_8)) {
-            int port = port(errors, "listeners connect to ws://\\S+:(\\d+)/");
-            int feedPort = port(errors, "feed takes POSTs to http://\\S+:(\\d+)/");
-            try (RawClient client = RawClient.admitted(port, "/");
-                 RawClient publisher = new RawClient(feedPort)) {
+        try (ServerProcess server = ServerProcess.watched("-Xlog:class+load:file=" + log, line -> { })) {
+            try (RawClient client = RawClient.admitted(server.port(), "/");
+                 RawClient publisher = new RawClient(server.feedPort())) {
                 publisher.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
                 assertEquals(200, RawClient.status(publisher.answer()));
                 assertEquals("hello", client.text());
@@ -312,24 +304,12 @@ class LayersTest {
             while (line.find())
                 loaded.add(line.group(1));
             assertTrue(loaded.contains("NanoStreamWs$Listener"), "the log has what is loaded: " + loaded);
-            List<String> parts = source().binaryNames(2);
-            assertFalse(parts.isEmpty(), "there is no part");
+            List<String> parts = source().binaryNamesOfPartsThatAreOff();
+            assertTrue(parts.contains("NanoStreamWs$LineFeed"), "standard input is off: " + parts);
+            assertTrue(source().binaryNames(2).contains("NanoStreamWs$NanoBlocks"), "Nano blocks are a part");
+            assertFalse(parts.contains("NanoStreamWs$NanoBlocks"), "Nano blocks are never off");
             loaded.removeIf(name -> parts.stream().noneMatch(part -> (name + '$').startsWith(part + '$')));
             assertEquals(List.of(), loaded);
-        } finally {
-            process.destroyForcibly().onExit().join();
-        }
-    }
-
-    /** Reads lines until one has a port. */
-    private static int port(BufferedReader lines, String pattern) throws IOException {
-        Pattern compiled = Pattern.compile(pattern);
-        while (true) {
-            String line = lines.readLine();
-            assertNotNull(line, "ended without a line with " + pattern);
-            Matcher matcher = compiled.matcher(line);
-            if (matcher.find())
-                return Integer.parseInt(matcher.group(1));
         }
     }
 }

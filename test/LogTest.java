@@ -19,7 +19,8 @@ class LogTest {
 
     private final ByteArrayOutputStream out = new ByteArrayOutputStream();
     private Instant now = Instant.parse("2026-01-02T03:04:05.006789Z");
-    private final NanoStreamWs.Log log = new NanoStreamWs.Log(new PrintStream(out, true, UTF_8), () -> now);
+    private final NanoStreamWs.EventLog log =
+        new NanoStreamWs.EventLog(new PrintStream(out, true, UTF_8), () -> now);
 
     /** Closes the log, which writes what is waiting. */
     private List<String> lines() {
@@ -27,9 +28,9 @@ class LogTest {
         return out.toString(UTF_8).lines().toList();
     }
 
-    private void events(String kind, int count) {
+    private void events(NanoStreamWs.Event event, int count) {
         for (int i = 0; i < count; i++)
-            log.event(kind, kind + i);
+            log.add(event, event.word + i);
     }
 
     static List<List<String>> quotations() {
@@ -51,48 +52,58 @@ class LogTest {
     @ParameterizedTest
     @MethodSource("quotations")
     void quotesWhatAClientSent(List<String> quotation) {
-        assertEquals(quotation.get(1), NanoStreamWs.Log.quote(quotation.get(0)));
+        assertEquals(quotation.get(1), NanoStreamWs.EventLog.quote(quotation.get(0)));
     }
 
     @Test
     void quotesEveryCharacterAsPrintableAscii() {
         for (int c = 0; c <= 0xFFFF; c++) {
-            String quoted = NanoStreamWs.Log.quote(String.valueOf((char) c));
+            String quoted = NanoStreamWs.EventLog.quote(String.valueOf((char) c));
             assertTrue(quoted.chars().allMatch(q -> q >= ' ' && q < 0x7F), () -> quoted);
         }
     }
 
     @Test
     void writesOneLineAnEventInOrderWithTimeAndKind() {
-        log.event("listener", "1.2.3.4:5 came");
+        log.add(NanoStreamWs.Event.ADMITTED, "1.2.3.4:5");
         now = now.plusSeconds(1);
-        log.event("feed", "is here");
-        assertEquals(List.of("2026-01-02T03:04:05.006Z listener 1.2.3.4:5 came",
+        log.add(NanoStreamWs.Event.FEED, "is here");
+        assertEquals(List.of("2026-01-02T03:04:05.006Z admitted 1.2.3.4:5",
             "2026-01-02T03:04:06.006Z feed is here"), lines());
     }
 
     @Test
     void closeWritesWhatIsWaiting() {
-        for (int kind = 0; kind < 10; kind++)
-            events("kind" + kind, BURST);
-        assertEquals(10 * BURST, lines().size());
+        for (NanoStreamWs.Event event : NanoStreamWs.Event.values())
+            events(event, BURST);
+        assertEquals(NanoStreamWs.Event.values().length * BURST, lines().size());
     }
 
     @Test
     void leavesOutWhatIsTooMuchOfAKindAndTellsHowMuch() {
-        events("refused", BURST + 7);
-        events("other", 3); // another kind has an allowance of its own
+        events(NanoStreamWs.Event.REFUSED, BURST + 7);
+        events(NanoStreamWs.Event.LEFT, 3); // another event has an allowance of its own
         log.tick();
         List<String> lines = lines();
         assertEquals(BURST + 3 + 1, lines.size());
         assertTrue(lines.get(BURST - 1).endsWith(" refused refused" + (BURST - 1)), lines.get(BURST - 1));
-        assertTrue(lines.get(BURST + 2).endsWith(" other other2"), lines.get(BURST + 2));
+        assertTrue(lines.get(BURST + 2).endsWith(" left left2"), lines.get(BURST + 2));
         assertTrue(lines.getLast().matches(".* refused 7 .*left out"), lines.getLast());
     }
 
     @Test
+    void countsWhatHappenedWhetherItIsLoggedOrNot() {
+        events(NanoStreamWs.Event.REFUSED, BURST + 7);
+        events(NanoStreamWs.Event.LEFT, 3);
+        log.tick();
+        assertEquals(BURST + 7, log.count(NanoStreamWs.Event.REFUSED));
+        assertEquals(3, log.count(NanoStreamWs.Event.LEFT));
+        assertEquals(0, log.count(NanoStreamWs.Event.DROPPED));
+    }
+
+    @Test
     void tellsNothingWhereNothingWasLeftOut() {
-        events("refused", BURST);
+        events(NanoStreamWs.Event.REFUSED, BURST);
         log.tick();
         log.tick();
         assertEquals(BURST, lines().size());
@@ -100,12 +111,12 @@ class LogTest {
 
     @Test
     void tickRenewsTheAllowanceAtTheRate() {
-        events("refused", BURST + 1);
+        events(NanoStreamWs.Event.REFUSED, BURST + 1);
         log.tick(); // tells of 1
-        events("refused", RATE + 2);
+        events(NanoStreamWs.Event.REFUSED, RATE + 2);
         log.tick(); // tells of 2
         log.tick();
-        events("refused", 2 * RATE + 3);
+        events(NanoStreamWs.Event.REFUSED, 2 * RATE + 3);
         log.tick(); // tells of 3
         List<String> lines = lines();
         assertEquals(BURST + 1 + RATE + 1 + 2 * RATE + 1, lines.size());
@@ -115,10 +126,10 @@ class LogTest {
 
     @Test
     void theAllowanceNeverExceedsTheBurst() {
-        events("refused", 1);
+        events(NanoStreamWs.Event.REFUSED, 1);
         for (int i = 0; i < 10 * BURST; i++)
             log.tick();
-        events("refused", 2 * BURST);
+        events(NanoStreamWs.Event.REFUSED, 2 * BURST);
         assertEquals(1 + BURST, lines().size());
     }
 

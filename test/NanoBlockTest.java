@@ -18,8 +18,8 @@ class NanoBlockTest {
 
     private static String flatten(String callback) throws Exception {
         NanoStreamWs.Json json = NanoStreamWs.Json.parse(callback);
-        assertTrue(NanoStreamWs.NanoBlock.isCallback(json));
-        return NanoStreamWs.NanoBlock.flatten(json, SEEN, new NanoStreamWs.Rate());
+        assertTrue(NanoStreamWs.NanoBlocks.isCallback(json));
+        return NanoStreamWs.NanoBlocks.flatten(json, SEEN, new NanoStreamWs.Rate());
     }
 
     /** A member of a flattened callback, as it is written; null where there is none. */
@@ -28,7 +28,7 @@ class NanoBlockTest {
             NanoStreamWs.Json.parse(flatten(callback))).members();
         StringBuilder out = new StringBuilder();
         if (members.containsKey(name))
-            members.get(name).write(out);
+            NanoStreamWs.JsonWriter.write(members.get(name), out);
         return members.containsKey(name) ? out.toString() : null;
     }
 
@@ -136,7 +136,7 @@ class NanoBlockTest {
             NanoStreamWs.Json callback = NanoStreamWs.Json.parse("{\"block\":{\"seen\":1,\"tps\":2,\"tpm\":3}}");
             for (String time : List.of("1700000000.000", "1700000000.120", "1700000000.999"))
                 assertEquals("{\"seen\":" + time + ",\"tps\":1.0,\"tpm\":60.0,\"is_send\":false}",
-                    NanoStreamWs.NanoBlock.flatten(
+                    NanoStreamWs.NanoBlocks.flatten(
                     callback, Instant.ofEpochMilli(Long.parseLong(time.replace(".", ""))), new NanoStreamWs.Rate()));
         }
 
@@ -145,8 +145,8 @@ class NanoBlockTest {
             NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
             NanoStreamWs.Json callback = NanoStreamWs.Json.parse("{\"block\":{}}");
             for (int i = 0; i < 5; i++)
-                NanoStreamWs.NanoBlock.flatten(callback, SEEN, rate);
-            String flat = NanoStreamWs.NanoBlock.flatten(callback, SEEN.plusSeconds(2), rate);
+                NanoStreamWs.NanoBlocks.flatten(callback, SEEN, rate);
+            String flat = NanoStreamWs.NanoBlocks.flatten(callback, SEEN.plusSeconds(2), rate);
             assertTrue(flat.endsWith(",\"tps\":2.5,\"tpm\":150.0}"), flat);
         }
 
@@ -154,7 +154,7 @@ class NanoBlockTest {
         void countsNoBlockThatIsRefused() throws Exception {
             NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
             NanoStreamWs.Json bad = NanoStreamWs.Json.parse("{\"amount\":\"x\",\"block\":{}}");
-            assertThrows(NanoStreamWs.Json.JsonException.class, () -> NanoStreamWs.NanoBlock.flatten(bad, SEEN, rate));
+            assertThrows(NanoStreamWs.Json.JsonException.class, () -> NanoStreamWs.NanoBlocks.flatten(bad, SEEN, rate));
             assertEquals(1, rate.count(SEEN.getEpochSecond() + 10).minute());
         }
     }
@@ -216,7 +216,7 @@ class NanoBlockTest {
         @ValueSource(strings = {"{\"block\":{}}", "{\"block\":\"\"}", "{\"block\":\"text\"}",
             "{\"a\":1,\"block\":{\"b\":2}}"})
         void isAnObjectWithABlock(String text) throws Exception {
-            assertTrue(NanoStreamWs.NanoBlock.isCallback(NanoStreamWs.Json.parse(text)));
+            assertTrue(NanoStreamWs.NanoBlocks.isCallback(NanoStreamWs.Json.parse(text)));
         }
 
         @ParameterizedTest
@@ -224,8 +224,8 @@ class NanoBlockTest {
             "{\"block\":[]}", "{\"Block\":{}}", "[]", "[{\"block\":{}}]", "\"block\"", "1", "null", "true",
             "{\"a\":{\"block\":{}}}"})
         void isNothingElse(String text) throws Exception {
-            assertFalse(NanoStreamWs.NanoBlock.isCallback(NanoStreamWs.Json.parse(text)));
-            assertFalse(NanoStreamWs.NanoBlock.isCallback(null));
+            assertFalse(NanoStreamWs.NanoBlocks.isCallback(NanoStreamWs.Json.parse(text)));
+            assertFalse(NanoStreamWs.NanoBlocks.isCallback(null));
         }
 
         @ParameterizedTest

@@ -23,7 +23,7 @@ class Rfc4648Base64UrlTest {
         """)
     @DisplayName("§10: the test vectors")
     void testVectors(String plain, String encoded) {
-        assertEquals(encoded, NanoStreamWs.Base64Url.encode(plain.getBytes(ISO_8859_1)));
+        assertEquals(encoded, NanoStreamWs.Issuer.encode(plain.getBytes(ISO_8859_1)));
         assertArrayEquals(plain.getBytes(ISO_8859_1), NanoStreamWs.Base64Url.decode(encoded));
     }
 
@@ -34,7 +34,7 @@ class Rfc4648Base64UrlTest {
             byte[] bytes = new byte[length];
             random.nextBytes(bytes);
             String expected = Base64.getUrlEncoder().withoutPadding().encodeToString(bytes);
-            assertEquals(expected, NanoStreamWs.Base64Url.encode(bytes));
+            assertEquals(expected, NanoStreamWs.Issuer.encode(bytes));
             assertArrayEquals(bytes, NanoStreamWs.Base64Url.decode(expected));
         }
     }

@@ -415,7 +415,7 @@ class Rfc7519TokenTest {
     @Test
     void signsWhatOthersVerify() throws Exception {
         Instant now = NOW.plusMillis(250);
-        String token = NanoStreamWs.Jwt.sign(SECRET.getBytes(UTF_8), now, Duration.ofMillis(10_500));
+        String token = NanoStreamWs.Issuer.sign(SECRET.getBytes(UTF_8), now, Duration.ofMillis(10_500));
         String[] segments = token.split("\\.");
         assertEquals(3, segments.length);
         assertEquals(token, sign(segments[0], segments[1]));
@@ -433,7 +433,7 @@ class Rfc7519TokenTest {
 
     @Test
     void signsNoTwoAlike() {
-        assertEquals(1_000, Stream.generate(() -> NanoStreamWs.Jwt.sign(SECRET.getBytes(UTF_8), NOW,
+        assertEquals(1_000, Stream.generate(() -> NanoStreamWs.Issuer.sign(SECRET.getBytes(UTF_8), NOW,
             Duration.ofSeconds(10)))
             .limit(1_000).distinct().count());
     }

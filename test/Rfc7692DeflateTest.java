@@ -58,7 +58,7 @@ class Rfc7692DeflateTest {
     void negotiates(String offers, String answer) throws Exception {
         String expected = answer == null ? "" : "permessage-deflate; server_no_context_takeover; "
             + "client_no_context_takeover" + (answer.equals("15") ? "; server_max_window_bits=15" : "");
-        assertEquals(expected, NanoStreamWs.Handshake.negotiate(offers));
+        assertEquals(expected, NanoStreamWs.Handshake.negotiate(List.of(offers)));
         try (TestServer server = new TestServer(); RawClient client = new RawClient(server.port())) {
             String head = client.upgrade("/", "Sec-WebSocket-Extensions: " + offers);
             assertTrue(head.startsWith("HTTP/1.1 101 "), head);
@@ -149,11 +149,11 @@ class Rfc7692DeflateTest {
         NanoStreamWs.Broadcaster broadcaster = new NanoStreamWs.Broadcaster(1 << 23, Duration.ofSeconds(10));
         broadcaster.publish(BLOCK.getBytes(UTF_8));
         assertEquals(0, broadcaster.compressed.end());
-        broadcaster.logFor(true, 1);
+        NanoStreamWs.StreamLog joined = broadcaster.join(true);
         broadcaster.publish(BLOCK.getBytes(UTF_8));
         long end = broadcaster.compressed.end();
         assertTrue(end > 0 && end < BLOCK.length() / 2, end + " bytes");
-        broadcaster.logFor(true, -1);
+        broadcaster.leave(joined);
         broadcaster.publish(BLOCK.getBytes(UTF_8));
         assertEquals(end, broadcaster.compressed.end());
     }

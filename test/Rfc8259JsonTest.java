@@ -22,7 +22,7 @@ class Rfc8259JsonTest {
 
     private static String write(NanoStreamWs.Json value) {
         StringBuilder out = new StringBuilder();
-        value.write(out);
+        NanoStreamWs.JsonWriter.write(value, out);
         return out.toString();
     }
 

@@ -63,9 +63,9 @@ final class EchoServer implements AutoCloseable {
                     return;
                 }
                 NanoStreamWs.Accepted accepted = handshake.judge(request, Instant.now());
-                out.write(NanoStreamWs.Handshake.response(accepted));
+                out.write(accepted.response());
                 socket.setSoTimeout(0);
-                new Echo(socket, reader.rest(), !accepted.extensions().isEmpty()).read();
+                new Echo(socket, reader.rest(), accepted.deflate()).read();
             } catch (NanoStreamWs.Refusal refusal) {
                 out.write(NanoStreamWs.Http.refusal(refusal.why, "Connection: close\r\n", Instant.now()));
                 NanoStreamWs.Http.lingeringClose(socket);

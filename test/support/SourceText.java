@@ -21,7 +21,7 @@ final class SourceText {
         |>>>=|<<=|>>=|->|::|\\+\\+|--|&&|\\|\\||[-+*/%&|^!=<>]=|\\S""");
     private static final Pattern PART = Pattern.compile("// ={4,} Part (I{1,3})\\. .*");
     private static final Pattern SECTION = Pattern.compile("// -{4,} (\\d+)\\. ([^-(]*).*");
-    private static final int[] LAST_OF_PART = {0, 15, 22, 25}; // sections: 1 to 15, 16 to 22, 23 to 25
+    private static final int[] LAST_OF_PART = {0, 15, 23, 26}; // sections: 1 to 15, 16 to 23, 24 to 26
     private static final int[] TOKENS_OF_PART = {27_000, 15_000, 8_500, 3_500}; // at most; the first: of all
     private static final double TOKENS_OF_LINES = 9.5; // at most, the mean of a section
     private static final int TOKENS_OF_LINE = 24, COLUMNS = 110; // at most
@@ -325,9 +325,19 @@ final class SourceText {
 
     /** The binary names of a part's types, but for those within methods. */
     List<String> binaryNames(int part) {
+        return binaryNames(section -> section.part == part);
+    }
+
+    /** The names of the classes of those parts that are off until they are asked for. */
+    List<String> binaryNamesOfPartsThatAreOff() {
+        return binaryNames(section -> section.part == 2
+            && section.comments.stream().noneMatch(comment -> comment.startsWith("Off unless: never off")));
+    }
+
+    private List<String> binaryNames(Predicate<Section> which) {
         List<String> names = new ArrayList<>();
         for (Type type : types)
-            if (type.section.part == part && !type.local)
+            if (which.test(type.section) && !type.local)
                 names.add(type.binaryName());
         return names;
     }

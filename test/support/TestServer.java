@@ -25,7 +25,7 @@ final class TestServer implements AutoCloseable {
     final NanoStreamWs.Server server;
     volatile Instant now = Instant.now();
     private final ByteArrayOutputStream log = new ByteArrayOutputStream();
-    private final NanoStreamWs.Log events;
+    private final NanoStreamWs.EventLog events;
     private final HttpClient http = HttpClient.newHttpClient();
 
     /** @param args the command line, behind free ports; none waits long at its end */
@@ -35,7 +35,7 @@ final class TestServer implements AutoCloseable {
         if (!String.join(" ", args).contains("--feed"))
             all.add("--feed=http://127.0.0.1:0/");
         InstantSource clock = () -> now;
-        events = new NanoStreamWs.Log(new PrintStream(log, true, UTF_8), clock);
+        events = new NanoStreamWs.EventLog(new PrintStream(log, true, UTF_8), clock);
         server = new NanoStreamWs.Server(new NanoStreamWs.Settings(all.toArray(String[]::new), Map.of(), () -> "made"),
             clock, events);
         server.start();
