@@ -252,7 +252,6 @@ public final class NanoStreamWs {
     /** The close codes that this server sends (RFC 6455 §7.4.1), and those that it takes. */
     static final class CloseCode {
         static final int GOING_AWAY = 1001, PROTOCOL_ERROR = 1002;
-        static final int NONE = 1005; // §7.1.5: what a close frame without a code counts as
         static final int INVALID_PAYLOAD = 1007, POLICY_VIOLATION = 1008, MESSAGE_TOO_BIG = 1009;
 
         /** Whether a peer may send the code. §7.4: 0-999 are unused; 1004 is reserved; 1005, 1006 and 1015
@@ -283,8 +282,6 @@ public final class NanoStreamWs {
         static final String UNCACHED =
             CLOSE + "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";
         static final String CHALLENGE = "WWW-Authenticate: Bearer\r\n"; // RFC 6750 §3
-        static final String VIEWED = "Allow: GET, HEAD\r\n"; // RFC 9110 §15.5.6
-        static final String POSTED = "Allow: POST\r\n";
         static final String RETRY = "Retry-After: 5\r\n";
         /** RFC 6455 §4.4, RFC 9110 §7.8. */
         static final String UPGRADE =
@@ -304,8 +301,8 @@ public final class NanoStreamWs {
         BAD_MESSAGE("400 Bad Request", "Message cannot be broadcast"),
         WEBSOCKET_VERSION("426 Upgrade Required", "WebSocket version is not 13", Fields.UPGRADE),
         NOT_FOUND("404 Not Found", "No such path"),
-        METHOD("405 Method Not Allowed", "Method is not GET or HEAD", Fields.VIEWED),
-        FEED_METHOD("405 Method Not Allowed", "Method is not POST", Fields.POSTED),
+        METHOD("405 Method Not Allowed", "Method is not GET or HEAD", "Allow: GET, HEAD\r\n"),
+        FEED_METHOD("405 Method Not Allowed", "Method is not POST", "Allow: POST\r\n"),
         TOO_SLOW("408 Request Timeout", "Request took too long"),
         LENGTH_REQUIRED("411 Length Required", "Content-Length is missing"),
         MESSAGE_TOO_LARGE("413 Content Too Large", "Message is too large"),
@@ -484,14 +481,12 @@ public final class NanoStreamWs {
             static final Pattern NUMBER =
                 Pattern.compile("-?(?:0|[1-9][0-9]*)(?:\\.[0-9]+)?(?:[eE][+-]?[0-9]+)?");
             static final Pattern HEX = Pattern.compile("[0-9A-Fa-f]{4}");
-            static final Pattern LONE_SURROGATE = Pattern.compile("[\\x{D800}-\\x{DFFF}]");
             static final String ESCAPES = "\"\\/bfnrt";
             static final String ESCAPED = "\"\\/\b\f\n\r\t"; // what each of them stands for
             final String text;
             private int at;
             // Kept from value to value:
             final StringBuilder value = new StringBuilder();
-            final Matcher lone = LONE_SURROGATE.matcher(value);
             final Matcher number;
 
             private Parser(String text) {
@@ -550,13 +545,18 @@ public final class NanoStreamWs {
             }
 
             private String string() throws JsonException {
-                value.setLength(0);
                 at++; // the quote
+                int from = at;
+                while (here() != '"' && here() != '\\' && here() >= ' ')
+                    at++;
+                value.setLength(0);
+                value.append(text, from, at); // all of it, as a rule
                 while (here() != '"')
                     value.append(character());
+                boolean escaped = value.length() < at - from;
                 at++;
                 // §8.2: a lone surrogate has no UTF-8, so what would be sent on is not what was written
-                if (lone.reset(value).find()) throw expected("surrogates in pairs");
+                if (escaped && !UTF_8.newEncoder().canEncode(value)) throw expected("surrogates in pairs");
                 return value.toString();
             }
 
@@ -598,7 +598,7 @@ public final class NanoStreamWs {
 
             /** The next character that is no space. */
             private int peek() {
-                while (SPACES.indexOf(here()) >= 0)
+                while (here() <= ' ' && SPACES.indexOf(here()) >= 0)
                     at++;
                 return here();
             }
@@ -659,35 +659,30 @@ public final class NanoStreamWs {
         static final DateTimeFormatter DATE =
             DateTimeFormatter.ofPattern("EEE, dd MMM yyyy HH:mm:ss 'GMT'", Locale.US)
                 .withZone(ZoneOffset.UTC);
-        static final Pattern CRLF = Pattern.compile("\r\n");
-        /** Of a line: no control character but a tab. */
-        static final Pattern TEXT = Pattern.compile("[^\\x00-\\x08\\x0A-\\x1F\\x7F]*");
-        static final String TCHARS = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"; // RFC 9110 §5.6.2
-        static final Pattern TOKEN = Pattern.compile(TCHARS);
-        static final Pattern REQUEST_LINE =
-            Pattern.compile("(" + TCHARS + ") ([^ ]*) (HTTP/[0-9]\\.[0-9])");
+        static final String TOKEN_SIGNS = "!#$%&'*+-.^_`|~"; // RFC 9110 §5.6.2
+        static final String TARGET_SIGNS = "/!\"$%&'()*+,-.:;<=>?@[\\]^_`{|}~"; // visible, but no #
+        /** RFC 9110 §7.2: uri-host [ ":" port ]. A Nano node sends an IPv6 address without brackets. */
+        static final String HOST_SIGNS = "_.:%~!$&'()*+,;=[]-";
+        static final Pattern VERSION = Pattern.compile("HTTP/[0-9]\\.[0-9]");
         /** What stands before the path in absolute-form (RFC 9112 §3.2.2). */
         static final Pattern AUTHORITY = Pattern.compile("^(?i:https?|wss?)://[^/?#]+/?");
-        /** RFC 9112 §3.2.1: visible ASCII, without a fragment. */
-        static final Pattern ORIGIN_FORM = Pattern.compile("/[!-\"$-~]*");
-        /** RFC 9110 §7.2: uri-host [ ":" port ]. A Nano node sends an IPv6 address without brackets. */
-        static final Pattern HOST = Pattern.compile("[0-9A-Za-z_.:%~!$&'()*+,;=\\[\\]-]*");
 
         /** RFC 9112 §2.1: start-line CRLF *( field-line CRLF ), here without the last CRLF and the empty
          * line. */
         static Request parse(String head) throws Refusal {
             // 1. §2.2: a bare CR or LF, like any other control character but a tab, is no part of a message
-            String[] lines = CRLF.split(head, -1);
+            String[] lines = (head + '\r').split("\n", -1);
             if (lines.length - 1 > Limits.MAX_FIELDS)
                 throw new Refusal(Rejection.HEAD_TOO_LARGE, "more than " + Limits.MAX_FIELDS + " fields");
-            for (String line : lines)
-                if (!TEXT.matcher(line).matches())
-                    throw malformed("control character in the head");
+            for (int i = 0; i < lines.length; i++)
+                lines[i] = withoutCr(lines[i]);
             // 2. §3: request-line = method SP request-target SP HTTP-version
-            Matcher start = REQUEST_LINE.matcher(lines[0]);
-            if (!start.matches())
+            String[] words = lines[0].split(" ", -1);
+            boolean three = words.length == 3;
+            if (!three || !isToken(words[0])
+                    || !VERSION.matcher(words[2]).matches())
                 throw malformed("expected method, target and HTTP version, one space between");
-            String version = start.group(3);
+            String version = words[2];
             if (!version.startsWith("HTTP/1."))
                 throw new Refusal(Rejection.HTTP_VERSION, version);
             boolean http11 = !version.equals("HTTP/1.0"); // RFC 9110 §2.5: HTTP/1.2 is read as HTTP/1.1
@@ -696,13 +691,13 @@ public final class NanoStreamWs {
             for (int i = 1; i < lines.length; i++)
                 addField(lines[i], fields);
             // 4. §3.2: the target
-            String[] target = originForm(start.group(2)).split("\\?", 2);
+            String[] target = originForm(words[1]).split("\\?", 2);
             String path = percentDecode(target[0]);
             String query = target.length == 1 ? "" : target[1];
             // 5. §3.2: one Host, which HTTP/1.0 can do without
-            Request request = new Request(start.group(1), path, query, http11, fields);
+            Request request = new Request(words[0], path, query, http11, fields);
             String host = request.field("host");
-            boolean valid = host == null ? !http11 : HOST.matcher(host).matches();
+            boolean valid = host == null ? !http11 : all(host, HOST_SIGNS);
             if (!valid)
                 throw malformed("expected a Host field, with a host and a port");
             return request;
@@ -721,12 +716,38 @@ public final class NanoStreamWs {
 
         /** §3.2.1: origin-form; §3.2.2: "a server MUST accept the absolute-form". */
         private static String originForm(String target) throws Refusal {
-            String form = AUTHORITY.matcher(target).replaceFirst("/");
-            if (!ORIGIN_FORM.matcher(form).matches()) throw malformed("expected a path");
+            String form = target;
+            if (!target.startsWith("/"))
+                form = AUTHORITY.matcher(target).replaceFirst("/");
+            if (!form.startsWith("/") || !all(form, TARGET_SIGNS))
+                throw malformed("expected a path");
             return form;
         }
 
-        static boolean isToken(String word) { return TOKEN.matcher(word).matches(); }
+        private static String withoutCr(String line) throws Refusal {
+            int end = line.length() - 1;
+            boolean valid = end >= 0 && line.charAt(end) == '\r';
+            for (int i = 0; i < end; i++) {
+                char c = line.charAt(i);
+                valid &= c >= ' ' && c != 0x7F || c == '\t';
+            }
+            if (!valid)
+                throw malformed("control character in the head");
+            return line.substring(0, end);
+        }
+
+        static boolean isToken(String word) { return !word.isEmpty() && all(word, TOKEN_SIGNS); }
+
+        /** Whether all characters are ASCII letters, digits or one of the signs. */
+        private static boolean all(String text, String signs) {
+            for (int i = 0; i < text.length(); i++) {
+                char c = text.charAt(i);
+                boolean alphanumeric = c < 0x7F && Character.isLetterOrDigit(c);
+                if (!alphanumeric && signs.indexOf(c) < 0)
+                    return false;
+            }
+            return true;
+        }
 
         /** RFC 3986 §2.1. What it stands for has to be UTF-8. */
         static String percentDecode(String text) throws Refusal {
@@ -856,7 +877,9 @@ public final class NanoStreamWs {
                 length++;
                 if (b >= 0 && b < ' ' && "\r\n\t".indexOf(b) < 0) // said now, not when the time is up
                     throw Http.malformed("control character in the head; is it TLS?");
-                whole = b == '\n' && isWhole(length);
+                int to = start + length;
+                whole = b == '\n' && length >= END.length
+                    && Arrays.equals(buffer, to - END.length, to, END, 0, END.length);
             }
             String head = new String(buffer, start, length - END.length, ISO_8859_1);
             start += length;
@@ -891,13 +914,6 @@ public final class NanoStreamWs {
                 if (buffer[start + 1] != '\n') return;
                 start += 2;
             }
-        }
-
-        /** Whether so many bytes end with the empty line that ends a head. */
-        private boolean isWhole(int length) {
-            if (length < END.length) return false;
-            int to = start + length;
-            return Arrays.equals(buffer, to - END.length, to, END, 0, END.length);
         }
 
         /** Reads until so many bytes are buffered. */
@@ -935,6 +951,7 @@ public final class NanoStreamWs {
     /** An origin, or what an entry of a list asks of one: a null scheme and ANY_PORT stand for any. */
     record Origin(String scheme, boolean subdomains, String host, int port) {
         static final int ANY_PORT = -1;
+        static final Map<String, Integer> PORTS = Map.of("http", 80, "https", 443); // RFC 6454 §4 5.
         static final Pattern FORM = Pattern.compile(
             "(?:([a-z][a-z0-9+.-]*)://)?(\\*\\.)?([a-z0-9_.-]+|\\[[0-9a-f:.]+])(?::([0-9]{1,5}))?");
 
@@ -944,16 +961,11 @@ public final class NanoStreamWs {
             if (!match.matches()) return null;
             String scheme = match.group(1);
             boolean subdomains = match.group(2) != null;
-            int port = port(scheme, match.group(4));
+            String digits = match.group(4);
+            int port = PORTS.getOrDefault(String.valueOf(scheme), ANY_PORT);
+            if (digits != null)
+                port = Integer.parseInt(digits);
             return new Origin(scheme, subdomains, match.group(3), port);
-        }
-
-        /** RFC 6454 §4 5.: a scheme implies its own port. */
-        private static int port(String scheme, String digits) {
-            if (digits != null) return Integer.parseInt(digits);
-            if ("http".equals(scheme)) return 80;
-            if ("https".equals(scheme)) return 443;
-            return ANY_PORT;
         }
 
         /** Whether this entry of a list admits an origin. */
@@ -972,12 +984,15 @@ public final class NanoStreamWs {
     record OriginPolicy(List<Origin> allowed) {
         /** @param field the Origin field, or null where there was none */
         boolean admits(String field) {
-            if (allowed.isEmpty()) return true;
-            if (field == null) return false;
+            if (allowed.isEmpty())
+                return true;
+            if (field == null)
+                return false;
             Origin origin = Origin.parse(field);
             // "null" (§7.3: an origin that must not be told) has no scheme, like everything else that is no
             // origin
-            if (origin == null || origin.scheme == null || origin.subdomains) return false;
+            if (origin == null || origin.scheme == null || origin.subdomains)
+                return false;
             return allowed.stream().anyMatch(entry -> entry.admits(origin));
         }
     }
@@ -1026,7 +1041,9 @@ public final class NanoStreamWs {
      * seconds */
     record Claims(String mac, double expires) { }
 
-    /** Verifies tokens. */
+    /** Verifies tokens. There is one algorithm on purpose, and another would be a new version of this file
+     * (RFC 8725 §3.2). A secret is meant for tokens of this server alone (§3.12): whoever has it is the
+     * issuer, and a listener is nobody in particular, so iss and sub are not asked for (§3.8). */
     static final class Jwt {
         /** Whether a token is good now; why not, by a Refusal. Whether it was used before is not asked
          * here. */
@@ -1054,7 +1071,8 @@ public final class NanoStreamWs {
             boolean signed = mac != null && isSigned(signingInput, mac, secrets);
             if (!signed)
                 throw invalid("signature does not match");
-            // 4. RFC 7519 §4.1.4: "the current date/time MUST be before the expiration date/time"
+            // 4. A nested token (RFC 7519 §7.2 8.) has no JSON object as its payload, so it is refused here,
+            // whatever its cty says. §4.1.4: "the current date/time MUST be before the expiration date/time"
             Map<String, Json> payload = object(segments[1], "payload");
             if (!payload.containsKey("exp"))
                 throw new Refusal(Rejection.TOKEN_WITHOUT_EXPIRATION);
@@ -1153,8 +1171,6 @@ public final class NanoStreamWs {
         /** Forgets what has expired. Called by the scheduled executor. */
         void sweep() { expiries.values().removeIf(this::hasExpired); }
 
-        int size() { return expiries.size(); }
-
         private boolean hasExpired(double expires) {
             double now = Jwt.seconds(clock.instant());
             return now >= expires + leeway;
@@ -1188,6 +1204,7 @@ public final class NanoStreamWs {
             + "|client_no_context_takeover"
             + "|client_max_window_bits(?:=(?:[89]|1[0-5]))?"
             + "|server_max_window_bits=15"); // the JDK's Deflater has no smaller window
+        static final Pattern QUOTED = Pattern.compile("^\"(.*)\"$");
 
         /** Reads the offers of Sec-WebSocket-Extensions. What is no list of extensions fails (RFC 6455
          * §9.1). */
@@ -1208,19 +1225,14 @@ public final class NanoStreamWs {
                 String[] pair = parts[i].split("=", 2);
                 String name = token(pair[0]);
                 String parameter = name;
-                if (pair.length == 2)
-                    parameter += '=' + token(unquoted(pair[1].strip()));
+                if (pair.length == 2) { // what is quoted has to be a token too
+                    String value = QUOTED.matcher(pair[1].strip()).replaceFirst("$1");
+                    parameter += '=' + token(value);
+                }
                 String former = parameters.put(name, parameter);
                 unique &= former == null;
             }
             return new Offer(token(parts[0]), parameters, unique);
-        }
-
-        /** What is quoted has to be a token too. */
-        private static String unquoted(String value) {
-            int last = value.length() - 1;
-            boolean quoted = last > 1 && value.startsWith("\"") && value.endsWith("\"");
-            return quoted ? value.substring(1, last) : value;
         }
 
         private static String token(String text) throws Refusal {
@@ -1390,19 +1402,16 @@ public final class NanoStreamWs {
             ByteBuffer input = ByteBuffer.allocate(begun.remaining() + length);
             input.put(begun).put(bytes, offset, length).flip();
             CoderResult result;
-            do {
+            do
                 result = decoder.decode(input, decoded.clear(), last);
-                if (result.isError()) throw malformed(); // §8.1
-            } while (result.isOverflow());
+            while (result.isOverflow());
             // The decoder waits for the third byte of a surrogate (ED A0 to ED BF), which has no UTF-8
             // whatever comes.
             int two = input.remaining() == 2 ? input.getShort(input.position()) : 0;
-            if ((two & 0xFFE0) == 0xEDA0) throw malformed();
+            boolean surrogate = (two & 0xFFE0) == 0xEDA0;
+            if (surrogate || result.isError()) // §8.1
+                throw new ProtocolException(CloseCode.INVALID_PAYLOAD, "text is not UTF-8");
             begun = input;
-        }
-
-        private static ProtocolException malformed() {
-            return new ProtocolException(CloseCode.INVALID_PAYLOAD, "text is not UTF-8");
         }
     }
 
@@ -1464,7 +1473,8 @@ public final class NanoStreamWs {
                 Opcode opcode = Opcode.of(b0 & 0b0000_1111);
                 // 2. RSV1 to RSV3: "MUST be 0 unless an extension is negotiated"
                 int rsv = b0 & 0b0111_0000;
-                boolean compressed = rsv == 0b0100_0000 && mayBeCompressed(opcode);
+                boolean data = opcode == Opcode.TEXT || opcode == Opcode.BINARY;
+                boolean compressed = rsv == 0b0100_0000 && deflate && data; // RFC 7692 §6: in the first frame
                 if (rsv != 0 && !compressed) throw error("reserved bits must be 0");
                 // 3. §5.1: "The server MUST close the connection upon receiving a frame that is not masked."
                 if ((b1 & 0b1000_0000) == 0) throw error("frame is not masked");
@@ -1483,11 +1493,6 @@ public final class NanoStreamWs {
                     return new ControlFrame(opcode, payload((int) payload, maskingKey));
                 read((int) payload, maskingKey, fin);
             }
-        }
-
-        /** RFC 7692 §6: RSV1 stands in the first frame of a compressed message, and nowhere else. */
-        private boolean mayBeCompressed(Opcode opcode) {
-            return deflate && (opcode == Opcode.TEXT || opcode == Opcode.BINARY);
         }
 
         /** §5.2: "the minimal number of bytes MUST be used", "the most significant bit MUST be 0". */
@@ -1758,9 +1763,6 @@ public final class NanoStreamWs {
             this.offset = segment.base + segment.limit;
         }
 
-        /** What log lines call it. */
-        String remote() { return Http.remote(socket); }
-
         /** Bytes of the log that it has not been sent and still has to be. */
         long lag() { return ended ? 0 : stream.end() - offset; }
 
@@ -1824,7 +1826,7 @@ public final class NanoStreamWs {
 
         /** §5.5.1: a close frame came. It is answered with its own code, and the connection ends (§7.1.1). */
         private String close(byte[] payload) throws ProtocolException {
-            int code = CloseCode.NONE;
+            int code = 1005; // §7.1.5: what a close frame without a code counts as
             if (payload.length > 1)
                 code = ByteBuffer.wrap(payload).getShort() & 0xFFFF;
             boolean allowed = payload.length == 0 || payload.length > 1 && CloseCode.mayBeReceived(code);
@@ -1837,7 +1839,8 @@ public final class NanoStreamWs {
             return "with " + code;
         }
 
-        /** Sends a frame between two frames of the log, unless the close frame went out already. */
+        /** Sends a frame between two frames of the log, unless the close frame went out already: nothing
+         * follows it (§5.5.1), so a ping that comes later gets no pong. */
         void send(Opcode opcode, boolean compressed, byte[] payload) {
             writeLock.lock(); // for as long as a listener may be stuck
             try {
@@ -1899,8 +1902,6 @@ public final class NanoStreamWs {
                 watched.put(listener, new Watch(listener.offset, System.nanoTime()));
         }
 
-        void forget(Listener listener) { watched.remove(listener); }
-
         /** Evicts a listener that is too far behind, or took nothing for too long. Called every LOOK ms. */
         void look() { watched.forEach(this::look); }
 
@@ -1958,7 +1959,9 @@ public final class NanoStreamWs {
             boolean moved = steps != lookedAt;
             // One that has just relieved another, and is in a write already, has most likely met the next one
             // blocked.
-            boolean stands = blocked != null && (!moved || relief > 1) && looked.isBlocked();
+            // One that waits is blocked in a write; one that has only to wait for a processor is RUNNABLE.
+            boolean waits = looked.thread.getState() == Thread.State.WAITING;
+            boolean stands = blocked != null && (!moved || relief > 1) && waits;
             lookedAt = steps;
             boolean relieved = stands && looked.at.compareAndSet(blocked, null); // unless it just got past
             if (!relieved) {
@@ -1982,10 +1985,6 @@ public final class NanoStreamWs {
             final AtomicLong steps = new AtomicLong();
 
             Walker(boolean inCharge) { this.inCharge = inCharge; }
-
-            /** One that waits is blocked in a write; one that has only to wait for a processor is
-             * RUNNABLE. */
-            boolean isBlocked() { return thread.getState() == Thread.State.WAITING; }
 
             @Override
             public void run() {
@@ -2128,7 +2127,7 @@ public final class NanoStreamWs {
         /** The listener has gone. */
         void remove(Listener listener) {
             laneOf(listener).listeners.remove(listener);
-            watchdog.forget(listener);
+            watchdog.watched.remove(listener);
             leave(listener.stream);
         }
 
@@ -2180,7 +2179,8 @@ public final class NanoStreamWs {
     }
 
     // ---- 14. Door -----------------------------------------------------------------------------------------
-    // Where a connection comes in, and where it is decided whether it becomes a listener: see admit.
+    // Where a connection comes in, and where it is decided whether it becomes a listener: see admit. There is
+    // no TLS here (RFC 6455 §10.6): a proxy in front has it.
 
     /** Accepts the connections of one port, and gives each a virtual thread. Of the connections that are open
      * and have not been released, the oldest is closed where there are too many. */
@@ -2235,7 +2235,8 @@ public final class NanoStreamWs {
                 try {
                     Socket socket = server.accept();
                     failing = false;
-                    keep(socket);
+                    while (!open.offer(socket)) // full, most likely of those that say nothing
+                        endOldest();
                     Thread.ofVirtual().start(() -> serve(socket));
                     accepted++;
                     if (accepted % Limits.PACE == 0)
@@ -2248,11 +2249,6 @@ public final class NanoStreamWs {
                     LockSupport.parkNanos(Limits.ACCEPT_PAUSE * 1_000_000L);
                 }
             }
-        }
-
-        private void keep(Socket socket) {
-            while (!open.offer(socket)) // full, most likely of those that say nothing
-                endOldest();
         }
 
         private void endOldest() {
@@ -2310,8 +2306,6 @@ public final class NanoStreamWs {
             this.clock = clock;
             this.events = events;
         }
-
-        int port() { return acceptor.port(); }
 
         void close() { acceptor.close(); }
 
@@ -2400,17 +2394,12 @@ public final class NanoStreamWs {
                     listener.reset("a fault of the server");
                 }
                 broadcaster.remove(listener);
-                tell(listener, how);
+                String dropped = listener.dropped;
+                String end = dropped == null ? ' ' + how : ": " + dropped;
+                events.add(dropped == null ? Event.LEFT : Event.DROPPED,
+                    Http.remote(listener.socket) + end + ", now " + broadcaster.size());
                 places.decrementAndGet(); // last: the end of the process waits for it
             };
-        }
-
-        /** @param how it left, if the server did not drop it */
-        private void tell(Listener listener, String how) {
-            String dropped = listener.dropped;
-            Event event = dropped == null ? Event.LEFT : Event.DROPPED;
-            String end = dropped == null ? ' ' + how : ": " + dropped;
-            events.add(event, listener.remote() + end + ", now " + broadcaster.size());
         }
     }
 
@@ -3312,7 +3301,7 @@ public final class NanoStreamWs {
         }
 
         /** The port where listeners connect. */
-        int port() { return door.port(); }
+        int port() { return door.acceptor.port(); }
 
         /** The port of the POST feed with this number on the command line. */
         int feedPort(int number) {

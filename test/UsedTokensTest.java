@@ -51,7 +51,7 @@ class UsedTokensTest {
         assertNull(claim(token(1, 10)));
         assertEquals(NanoStreamWs.Rejection.TOKEN_USED, claim(token(1, 10)));
         assertEquals(NanoStreamWs.Rejection.TOKEN_USED, claim(token(1, 10)));
-        assertEquals(1, used.size());
+        assertEquals(1, used.expiries.size());
     }
 
     @Test
@@ -59,7 +59,7 @@ class UsedTokensTest {
         assertNull(claim(token(1, 10)));
         assertNull(claim(token(2, 10)));
         assertEquals(NanoStreamWs.Rejection.TOKEN_USED, claim(token(1, 99)));
-        assertEquals(2, used.size());
+        assertEquals(2, used.expiries.size());
     }
 
     @Test
@@ -68,20 +68,20 @@ class UsedTokensTest {
         assertNull(claim(token(2, 20)));
         assertNull(claim(token(3, 20.5)));
         used.sweep();
-        assertEquals(3, used.size());
+        assertEquals(3, used.expiries.size());
         turn(9.999);
         used.sweep();
-        assertEquals(3, used.size());
+        assertEquals(3, used.expiries.size());
         turn(10);
         used.sweep();
-        assertEquals(2, used.size());
+        assertEquals(2, used.expiries.size());
         turn(20);
         used.sweep();
-        assertEquals(1, used.size());
+        assertEquals(1, used.expiries.size());
         assertEquals(NanoStreamWs.Rejection.TOKEN_USED, claim(token(3, 20.5)));
         turn(20.5);
         used.sweep();
-        assertEquals(0, used.size());
+        assertEquals(0, used.expiries.size());
     }
 
     @Test
@@ -93,7 +93,7 @@ class UsedTokensTest {
             10))); // used, swept, and still not good again
         assertEquals(NanoStreamWs.Rejection.TOKEN_EXPIRED, claim(token(2, 9)));
         used.sweep();
-        assertEquals(0, used.size());
+        assertEquals(0, used.expiries.size());
     }
 
     @Test
@@ -117,7 +117,7 @@ class UsedTokensTest {
         turn(12.5);
         assertEquals(NanoStreamWs.Rejection.TOKEN_EXPIRED, claim(token(3, 10)));
         used.sweep();
-        assertEquals(0, used.size());
+        assertEquals(0, used.expiries.size());
     }
 
     @Test
@@ -125,7 +125,7 @@ class UsedTokensTest {
         for (int i = 0; i < NanoStreamWs.Limits.MAX_USED_TOKENS; i++)
             assertNull(claim(token(i, i == 0 ? 5 : 10)));
         assertEquals(NanoStreamWs.Rejection.USED_TOKENS_FULL, claim(token(-1, 10)));
-        assertEquals(NanoStreamWs.Limits.MAX_USED_TOKENS, used.size());
+        assertEquals(NanoStreamWs.Limits.MAX_USED_TOKENS, used.expiries.size());
         turn(5);
         used.sweep();
         assertNull(claim(token(-1, 10)));
@@ -154,7 +154,7 @@ class UsedTokensTest {
         for (Future<Integer> won : wins)
             sum += won.get();
         assertEquals(tokens, sum);
-        assertEquals(tokens, used.size());
+        assertEquals(tokens, used.expiries.size());
     }
 
     @Nested
