@@ -56,7 +56,7 @@ bench-stuck: .build/tests # what listeners that stop reading cost the others
 bench-attack: .build/tests # what attacks cost the others
 	@$(TOOL) AttackBench
 
-audit: # what an auditor can have counted: what the server's file uses and touches
+audit: # every MUST of the RFCs that concerns a server, with its line in the file and its tests
 	@$(JAVA) test/tools/Audit.java
 
 clean: # removes all that was built
