@@ -1309,7 +1309,7 @@ public final class NanoStreamWs {
             // 7. origin
             String origin = request.field("origin");
             if (!origins.admits(origin))
-                throw new Refusal(Rejection.ORIGIN, origin == null ? "none was sent" : "");
+                throw new Refusal(Rejection.ORIGIN, origin == null ? "none was sent" : "it is not listed");
             Claims claims = null;
             if (!secrets.isEmpty())
                 claims = Jwt.verify(token(request), secrets, now, leeway);
@@ -3432,13 +3432,18 @@ public final class NanoStreamWs {
         byte[] key = secret.getBytes(UTF_8);
         Instant now = Instant.now();
         Duration hour = Duration.ofHours(1);
-        System.err.println();
-        System.err.println("secret " + secret);
-        System.err.println("token  " + Issuer.sign(key, now, hour));
-        System.err.println("page   " + page + '#' + Issuer.sign(key, now, hour));
-        System.err.println();
-        System.err.println("Open the page to see the stream. The secret makes tokens, and is a new one with "
-            + "every start. Each token admits one listener, within the hour.");
-        System.err.println();
+        String text = """
+
+            secret %s
+            token  %s
+            page   %s#%s
+
+            Open the page to see the stream. The secret makes tokens, and is a new one with every start.
+            Each token admits one listener, within the hour.
+
+            """;
+        String token = Issuer.sign(key, now, hour);
+        String another = Issuer.sign(key, now, hour);
+        System.err.print(text.formatted(secret, token, page, another)); // at once: no log line comes between
     }
 }
