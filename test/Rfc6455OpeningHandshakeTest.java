@@ -86,7 +86,8 @@ class Rfc6455OpeningHandshakeTest extends SharedServer {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"/", "/any/path", "/?x=1", "/%C3%A4?t=", "http://localhost/absolute?x"})
+    @ValueSource(strings = {"/", "/any/path", "/?x=1", "/%C3%A4?t=", "http://localhost/absolute?x",
+        "https://localhost/absolute"})
     void takesAnyPath(String target) throws Exception {
         assertAdmits(server, request("GET " + target + " HTTP/1.1", HOST, UPGRADE, CONNECTION, KEY, VERSION));
     }
@@ -181,6 +182,18 @@ class Rfc6455OpeningHandshakeTest extends SharedServer {
             assertEquals(101, RawClient.status(head));
             assertNull(RawClient.field(head, "Sec-WebSocket-Protocol"));
             assertNull(RawClient.field(head, "Sec-WebSocket-Extensions"));
+        }
+    }
+
+    @ParameterizedTest
+    @DisplayName("§4.2.1: Sec-WebSocket-Protocol is not read, since none is taken: a malformed one is passed over")
+    @ValueSource(strings = {"Sec-WebSocket-Protocol: a, b", "Sec-WebSocket-Protocol: a b", "Sec-WebSocket-Protocol:",
+        "Sec-WebSocket-Protocol: ,;\"\\"})
+    void takesNoSubprotocolHoweverItIsWritten(String field) throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            String head = client.upgrade("/", field);
+            assertEquals(101, RawClient.status(head));
+            assertNull(RawClient.field(head, "Sec-WebSocket-Protocol"));
         }
     }
 

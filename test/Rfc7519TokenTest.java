@@ -4,11 +4,18 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
@@ -19,7 +26,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-@DisplayName("RFC 7519 Tokens (with RFC 7515 and RFC 8725)")
+@DisplayName("RFC 7519 Tokens (with RFC 7515, RFC 7518 and RFC 8725)")
 class Rfc7519TokenTest {
     private static final String SECRET = "my_secret", HEADER = "{\"alg\":\"HS256\",\"typ\":\"JWT\"}";
     private static final Instant NOW = Instant.ofEpochSecond(2_000_000_000);
@@ -46,8 +53,12 @@ class Rfc7519TokenTest {
 
     /** Signs two segments, whatever they are. */
     private static String sign(String header, String payload) {
+        return sign(header, payload, SECRET);
+    }
+
+    private static String sign(String header, String payload, String secret) {
         String signingInput = header + '.' + payload;
-        return signingInput + '.' + base64Url(mac("HmacSHA256", signingInput, SECRET));
+        return signingInput + '.' + base64Url(mac("HmacSHA256", signingInput, secret));
     }
 
     private static String mint(String header, String payload) {
@@ -131,6 +142,71 @@ class Rfc7519TokenTest {
         assertEquals(verdict, verdict(mint(header, PAYLOAD)));
     }
 
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+        "typ":"at+jwt"
+        "typ":"JOSE"
+        "typ":1
+        "cty":"JWT"
+        "cty":"text/plain"
+        "cty":null
+        "kid":"another"
+        "kid":1
+        """)
+    @DisplayName("RFC 7515 §4.1.4, §4.1.9, §4.1.10: kid, typ and cty are not looked at: all kinds of token are one")
+    void looksAtNoOtherParameter(String parameter) {
+        assertEquals("accepted", verdict(mint("{\"alg\":\"HS256\"," + parameter + "}", PAYLOAD)));
+    }
+
+    @ParameterizedTest
+    @DisplayName("RFC 7519 §7.2, RFC 8725 §3.3: a token within a token is refused, with cty JWT and without")
+    @CsvSource(delimiter = '|', textBlock = """
+        {"alg":"HS256"}
+        {"alg":"HS256","cty":"JWT"}
+        {"alg":"HS256","cty":"jwt"}
+        {"alg":"HS256","cty":"Jwt"}
+        {"alg":"HS256","cty":"application/jwt"}
+        """)
+    void refusesANestedToken(String header) {
+        String inner = mint(HEADER, PAYLOAD);
+        assertEquals("accepted", verdict(inner));
+        invalid(mint(header, inner));
+        invalid(mint(header, '"' + inner + '"'));
+        invalid(mint(header, mint(header, inner)));
+    }
+
+    @Test
+    @DisplayName("RFC 7515 §4.1.2 to §4.1.6, §8: a key that the header has or names is not used; nothing is fetched")
+    void takesNoKeyFromTheHeader() throws Exception {
+        String key = "the key of whoever made the token";
+        InetAddress loopback = InetAddress.getLoopbackAddress();
+        try (ServerSocket keys = new ServerSocket(0, 50, loopback)) {
+            CompletableFuture<Integer> first = CompletableFuture.supplyAsync(() -> portOfTheFirstClient(keys));
+            String host = "://127.0.0.1:" + keys.getLocalPort();
+            String jku = ",\"jku\":\"http" + host + "/keys\"", x5u = ",\"x5u\":\"http" + host + "/chain\"";
+            String jwk = ",\"jwk\":{\"kty\":\"oct\",\"k\":\"" + base64Url(key) + "\"}";
+            String x5c = ",\"x5c\":[\"" + Base64.getEncoder().encodeToString(key.getBytes(UTF_8)) + "\"]";
+            String jkuByTls = jku.replace("http", "https"), x5uByTls = x5u.replace("http", "https");
+            for (String named : List.of(jku, jkuByTls, jwk, x5u, x5uByTls, x5c, jku + jwk + x5u + x5c)) {
+                String header = base64Url("{\"alg\":\"HS256\"" + named + "}"), payload = base64Url(PAYLOAD);
+                assertEquals("accepted", verdict(sign(header, payload)), named);
+                invalid(sign(header, payload, key));
+            }
+            try (Socket own = new Socket(loopback, keys.getLocalPort())) { // behind whatever came before
+                assertEquals(own.getLocalPort(), first.get(20, TimeUnit.SECONDS), "a connection came before");
+            }
+        }
+    }
+
+    /** The port of the first client that connects, whose connection is then closed. */
+    private static int portOfTheFirstClient(ServerSocket server) {
+        try (Socket client = server.accept()) {
+            return client.getPort();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
     @Test
     @DisplayName("RFC 8725 §2.1: a token that is signed as its alg says, but not with HS256, is refused")
     void refusesOtherAlgorithmsSignedAsTheySay() {
@@ -138,6 +214,10 @@ class Rfc7519TokenTest {
         for (String bits : List.of("384", "512")) {
             String signingInput = base64Url("{\"alg\":\"HS" + bits + "\"}") + '.' + payload;
             invalid(signingInput + '.' + base64Url(mac("HmacSHA" + bits, signingInput, SECRET)));
+            String asHs256 = base64Url(HEADER) + '.' + payload;
+            byte[] mac = mac("HmacSHA" + bits, asHs256, SECRET);
+            invalid(asHs256 + '.' + base64Url(mac));
+            invalid(asHs256 + '.' + base64Url(Arrays.copyOf(mac, 32)));
         }
         invalid(base64Url("{\"alg\":\"none\"}") + '.' + payload + '.');
         invalid(base64Url("{\"alg\":\"none\"}") + '.' + payload + ".AA");
@@ -196,6 +276,21 @@ class Rfc7519TokenTest {
     @DisplayName("§4.1.3: a token for an audience is for another, since the server has no name")
     void refusesATokenForAnAudience(String audience) {
         assertEquals("TOKEN_INVALID", verdict(mint(HEADER, "{\"exp\":2000000001,\"aud\":" + audience + "}")));
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+        {"exp":2000000001,"iss":"joe"}
+        {"exp":2000000001,"iss":"https://issuer.example"}
+        {"exp":2000000001,"iss":null}
+        {"exp":2000000001,"sub":"nobody"}
+        {"exp":2000000001,"sub":""}
+        {"exp":2000000001,"sub":1}
+        {"exp":2000000001,"iss":"a","sub":"b"}
+        """)
+    @DisplayName("RFC 8725 §3.8: iss and sub are not looked at: whoever has the secret is the issuer")
+    void takesAnyIssuerAndAnySubject(String payload) {
+        assertEquals("accepted", verdict(mint(HEADER, payload)));
     }
 
     @ParameterizedTest
@@ -448,6 +543,26 @@ class Rfc7519TokenTest {
             assertEquals(101, knock("/?t=" + TestToken.of("{\"exp\":2000000000.5}")));
             server.now = server.now.plusMillis(1);
             assertEquals(401, knock("/?t=" + TestToken.of("{\"exp\":2000000000.5,\"jti\":1}")));
+        }
+
+        @Test
+        @DisplayName("RFC 7518 §3.2, RFC 8725 §3.5: a secret of less than 32 bytes is warned of once, and used")
+        void warnsOfAShortSecret() throws Exception {
+            String[] secrets = {"s".repeat(31), "S".repeat(32), "\u00e9".repeat(16)}; // the last has 32 bytes too
+            try (TestServer three = new TestServer("--secret=" + secrets[0], "--secret=" + secrets[1],
+                    "--secret=" + secrets[2])) {
+                String payload = "{\"exp\":" + (three.now.getEpochSecond() + 60) + "}";
+                for (String secret : secrets) {
+                    String token = TestToken.of(TestToken.HEADER, payload, secret, "HmacSHA256");
+                    assertEquals(101, knock(three, "/?t=" + token));
+                }
+                three.awaitLog(" admitted "); // what was logged at the start stands before it
+                List<String> warnings = three.log().lines().filter(line -> line.contains(" warning ")).toList();
+                assertEquals(1, warnings.size(), warnings.toString());
+                assertTrue(warnings.getFirst().contains("a secret has 31 bytes; HS256 wants 32 or more"),
+                    warnings.getFirst());
+                assertFalse(three.log().contains(secrets[0]), "no secret in the log");
+            }
         }
 
         @Test

@@ -233,7 +233,7 @@ class Rfc7692DeflateTest {
 
     @ParameterizedTest
     @ValueSource(ints = {0xC0, 0xC9, 0xCA, 0xC8, 0xA1, 0x91, 0xE1})
-    @DisplayName("§6: RSV1 stands on the first frame of a message and on no control frame; RSV2, RSV3 nowhere")
+    @DisplayName("§6.1: RSV1 stands on the first frame of a message and on no control frame; RSV2, RSV3 nowhere")
     void refusesReservedBits(int firstByte) throws Exception {
         try (TestServer server = new TestServer(); RawClient client = RawClient.admitted(server.port(), "/", OFFER)) {
             if (firstByte == 0xC0)
@@ -441,6 +441,22 @@ class Rfc7692DeflateTest {
                 assertMessage(client, TEXT, HELLO);
                 client.send(frame(FIN | RSV1 | TEXT, bytes("f2 00 11 00 00"))); // five bytes back in the one before
                 assertFails(client, 1007);
+            }
+        }
+
+        @Test
+        @DisplayName("§7.2.2: a message may refer back by 32,768 bytes, whole and in fragments")
+        void takesAWindowOf32768Bytes() throws Exception {
+            byte[] start = random(32 * KIB), message = Arrays.copyOf(start, start.length + 3);
+            System.arraycopy(start, 0, message, start.length, 3);
+            byte[] stored = RawClient.concat(bytes("00 00 80 ff 7f"), start);
+            byte[] compressed = RawClient.concat(stored, bytes("02 de ff 0f 00")); // and 3 bytes from 32,768 back
+            try (RawClient client = open(true)) {
+                for (int size : new int[] {compressed.length, 4096, 1000}) {
+                    client.send(fragments(RSV1 | BINARY, compressed, size));
+                    assertMessage(client, BINARY, message);
+                }
+                assertClosesWell(client);
             }
         }
 

@@ -103,6 +103,9 @@ class Rfc9112RequestTest {
             http://[::1]:80/a,      /a,       ''
             http://h,               /,        ''
             http://h?a=b,           /,        a=b
+            https://h/a?b,          /a,       b
+            ws://h:80/a,            /a,       ''
+            WSS://h,                /,        ''
             """)
         @DisplayName("§3.2.1: origin-form; §3.2.2: \"a server MUST accept the absolute-form\", whose path may be empty")
         void takesOriginFormAndAbsoluteForm(String target, String path, String query) throws Exception {
