@@ -24,9 +24,9 @@
  * virtual threads write, one for each lane: it walks its share of the listeners and sends each what its
  * cursor has not passed. A listener that was too slow for that gets a thread of its own for a while. Two
  * platform threads keep time: they relieve a lane that a blocked write holds up, evict a listener that stays
- * stuck, ping, and sweep used tokens. One platform thread writes the log lines. A reading thread writes as
- * well, between two frames of the log: a pong, the answer to a close frame, and what came into the log
- * meanwhile.
+ * stuck, ping, and sweep used tokens. One platform thread writes the log lines. A connection's thread writes
+ * as well: the answer to the handshake, then, between two frames of the log, a pong or the answer to a close
+ * frame, and what came into the log meanwhile.
  *
  * How to read it. One evening: Part I, then the section Server. A section uses only names from above it, Part
  * I names nothing of Part II, and no section of Part II names another. A section of Part II can be skipped by
@@ -50,9 +50,9 @@
  *         14  Door                  accepting and admitting
  *         15  Feeds                 POST
  *     Part II. Parts: each can be skipped
- *         16  Nano blocks           the flat object that listeners get of a callback
+ *         16  Nano blocks           what listeners get of a node's callback
  *         18  Page                  what a browser shows
- *         19  Health and metrics    what a monitor asks for
+ *         19  Health                what a monitor asks for
  *         21  Other feeds           lines of standard input
  *         23  Issuer                secrets and tokens for the operator
  *     Part III. Assembly: what knows both
@@ -60,7 +60,7 @@
  *         25  Server                wiring, timers, drain
  *         26  main
  *
- * (17, 20 and 22 are kept for history, TLS and Redis; 21 will also have a WebSocket as a feed.)
+ * (17, 20 and 22 are reserved for history, TLS and Redis; 21 will also have a WebSocket as a feed.)
  */
 
 
@@ -74,6 +74,7 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.lang.AutoCloseable;
+import java.lang.Character;
 import java.lang.Double;
 import java.lang.Error;
 import java.lang.Exception;
@@ -135,7 +136,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Queue;
-import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ConcurrentHashMap;
@@ -170,7 +170,8 @@ public final class NanoStreamWs {
     static final String VERSION = "1.0.0";
 
     // ==== Part I. Core =====================================================================================
-    // What decides who gets in and what is sent: everything that a listener meets with the default options.
+    // What decides who gets in and what is sent: everything that a listener meets with the default options,
+    // except what a Nano node's callback is made into (16).
 
     // ---- 1. Limits ----------------------------------------------------------------------------------------
     // The bounds of the core. What an operator may want to change is an option instead: see Settings.
@@ -184,7 +185,7 @@ public final class NanoStreamWs {
         static final int HEAD_TIMEOUT = 10_000;         // ms for a whole head: a byte a second does not help
         static final int BODY_TIMEOUT = 30_000;         // ms for the body of a POST
         static final int FEED_IDLE = 3_600_000;         // ms between two POSTs on one connection
-        static final int LINGER = 1_000;                // ms for a connection to end once everything is said
+        static final int LINGER = 1_000;                // ms for a connection to end after the last answer
         static final int MAX_LINGER_BYTES = 256 * 1024; // bytes that are read meanwhile
 
         // A message of the feed:
@@ -199,17 +200,17 @@ public final class NanoStreamWs {
         static final int READ_BUFFER = MAX_FRAME_HEADER + MAX_CONTROL_PAYLOAD;
         static final int MAX_CLIENT_MESSAGE = 64 * 1024; // bytes of a message; it is dropped anyway
         static final int MAX_FRAGMENTS = 1024;          // of a message: empty ones would be free otherwise
-        static final int PACE = 32;                     // reads, frames and KiB inflated between two waits
-        static final int PACE_PAUSE = 5;                // ms of such a wait
-        static final int MAX_PACES = 200;               // waits without a calm second; more is a flood
+        static final int PACE = 32;                     // reads, frames, KiB inflated, or accepts at once
+        static final int PACE_PAUSE = 5;                // ms of a listener's pause
+        static final int MAX_WAITS = 200;               // waits without a calm second; more is a flood
 
         // Used tokens, the log of the stream, the lanes:
-        static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; beyond it nobody is admitted
-        static final int SEGMENT = 64 * 1024;           // bytes of a segment, and of a write; or one frame
-        static final int WINDOW = 256 * 1024;           // bytes of lag at which POSTs are answered
-        static final int WINDOW_PAUSE = 1;              // ms until the lanes are looked at again otherwise
+        static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; no token is taken beyond it
+        static final int SEGMENT = 64 * 1024;           // bytes of a segment, so of a write; or one frame
+        static final int WINDOW = 256 * 1024;           // bytes that lanes may lag when a POST is answered
+        static final int WINDOW_PAUSE = 1;              // ms until a POST looks at the lanes' lag again
         static final int LANES = 16;                    // threads that write; a blocked one holds up its lane
-        static final int LOOK = 20;                     // ms between two looks at a lane; a block costs two
+        static final int LOOK = 20;                     // ms between two looks at a lane
         static final int MAX_RELIEF = 1024;             // threads that one look gives to a lane, at most
         static final int STRAGGLER_PAUSE = 50;          // ms between two rounds for one that blocked its lane
         static final int STRAGGLER_ROUNDS = 20;         // rounds without blocking that bring it back
@@ -278,7 +279,7 @@ public final class NanoStreamWs {
     /** Header fields of answers, each with its CRLF. */
     static final class Fields {
         static final String CLOSE = "Connection: close\r\n";
-        /** Of what changes, and is for the eyes of whoever asked. */
+        /** For an answer that no cache may keep, and whose type no browser may guess. */
         static final String UNCACHED =
             CLOSE + "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";
         static final String CHALLENGE = "WWW-Authenticate: Bearer\r\n"; // RFC 6750 §3
@@ -360,7 +361,7 @@ public final class NanoStreamWs {
             final AtomicInteger allowance = new AtomicInteger(Limits.LOG_BURST);
         }
 
-        static final String END = "";
+        static final String END = ""; // compared by identity, and no line is empty
         final PrintStream out;
         final InstantSource clock;
         final BlockingQueue<String> lines = new ArrayBlockingQueue<>(Limits.LOG_QUEUE);
@@ -393,7 +394,7 @@ public final class NanoStreamWs {
         /** How often the event has happened. */
         long count(Event event) { return tallies.get(event).count.sum(); }
 
-        /** Tells what was left out, and renews the allowances. Called once a second. */
+        /** Logs how many lines were left out, and renews the allowances. Called once a second. */
         void tick() {
             tallies.forEach((event, tally) -> {
                 int allowed = tally.allowance.getAndUpdate(n ->
@@ -416,7 +417,7 @@ public final class NanoStreamWs {
                     out.println(line);
                     line = lines.take();
                 }
-            } catch (InterruptedException e) { // nobody interrupts this thread
+            } catch (InterruptedException e) { // this thread is never interrupted
             }
         }
 
@@ -452,8 +453,7 @@ public final class NanoStreamWs {
     // Strict, since it judges tokens: a name may stand in an object once, strings are Unicode, numbers keep
     // their digits, depth is bounded.
 
-    /** A JSON value. Members are in the order of the text; a number is kept as it was written: no digit is
-     * lost. */
+    /** A JSON value. Members are in the order of the text; a number is kept as it was written. */
     sealed interface Json {
         record Obj(Map<String, Json> members) implements Json { }
         record Arr(List<Json> elements) implements Json { }
@@ -518,8 +518,7 @@ public final class NanoStreamWs {
                     String name = string();
                     take(':');
                     Json former = members.put(name, value(depth + 1));
-                    // §4: names "SHOULD be unique", and RFC 7519 §4 lets a token with two of a name be
-                    // rejected
+                    // §4: names "SHOULD be unique"; RFC 7519 §4 allows to reject a token otherwise
                     if (former != null) throw expected("every name once");
                 }
                 take('}');
@@ -553,7 +552,7 @@ public final class NanoStreamWs {
                 value.append(text, from, at); // all of it, as a rule
                 while (here() != '"')
                     value.append(character());
-                boolean escaped = value.length() < at - from;
+                boolean escaped = value.length() < at - from; // an escape is longer than its character
                 at++;
                 // §8.2: a lone surrogate has no UTF-8, so what would be sent on is not what was written
                 if (escaped && !UTF_8.newEncoder().canEncode(value)) throw expected("surrogates in pairs");
@@ -618,8 +617,7 @@ public final class NanoStreamWs {
     // Just enough of HTTP/1.1 for an upgrade, a POST and a page, and nothing lenient: what two parsers could
     // read in two ways is refused.
 
-    /** A request's head: path decoded, query as it came or "", names in lower case, values of a name in their
-     * order. */
+    /** A request's head: the path decoded, the query as it came or "", field names in lower case. */
     record Request(String method, String path, String query, boolean http11,
             Map<String, List<String>> fields) {
         boolean has(String name) { return fields.containsKey(name); }
@@ -667,8 +665,7 @@ public final class NanoStreamWs {
         /** What stands before the path in absolute-form (RFC 9112 §3.2.2). */
         static final Pattern AUTHORITY = Pattern.compile("^(?i:https?|wss?)://[^/?#]+/?");
 
-        /** RFC 9112 §2.1: start-line CRLF *( field-line CRLF ), here without the last CRLF and the empty
-         * line. */
+        /** RFC 9112 §2.1: start-line CRLF *( field-line CRLF ) CRLF, here without the last two CRLF. */
         static Request parse(String head) throws Refusal {
             // 1. §2.2: a bare CR or LF, like any other control character but a tab, is no part of a message
             String[] lines = (head + '\r').split("\n", -1);
@@ -678,8 +675,7 @@ public final class NanoStreamWs {
                 lines[i] = withoutCr(lines[i]);
             // 2. §3: request-line = method SP request-target SP HTTP-version
             String[] words = lines[0].split(" ", -1);
-            boolean three = words.length == 3;
-            if (!three || !isToken(words[0])
+            if (words.length != 3 || !isToken(words[0])
                     || !VERSION.matcher(words[2]).matches())
                 throw malformed("expected method, target and HTTP version, one space between");
             String version = words[2];
@@ -725,15 +721,13 @@ public final class NanoStreamWs {
         }
 
         private static String withoutCr(String line) throws Refusal {
-            int end = line.length() - 1;
-            boolean valid = end >= 0 && line.charAt(end) == '\r';
-            for (int i = 0; i < end; i++) {
-                char c = line.charAt(i);
-                valid &= c >= ' ' && c != 0x7F || c == '\t';
+            if (!line.endsWith("\r")) throw malformed("expected CRLF after each line of the head");
+            String text = line.substring(0, line.length() - 1);
+            for (int i = 0; i < text.length(); i++) {
+                char c = text.charAt(i);
+                if (c < ' ' && c != '\t' || c == 0x7F) throw malformed("control character in the head");
             }
-            if (!valid)
-                throw malformed("control character in the head");
-            return line.substring(0, end);
+            return text;
         }
 
         static boolean isToken(String word) { return !word.isEmpty() && all(word, TOKEN_SIGNS); }
@@ -800,7 +794,7 @@ public final class NanoStreamWs {
             return response(why.status, fields + why.fields, "text/plain", why.status + '\n', now);
         }
 
-        /** What of an answer goes out: RFC 9110 §9.3.2, HEAD gets the same head, and no body. */
+        /** What goes out of an answer. RFC 9110 §9.3.2: HEAD gets the same head and no body. */
         static byte[] answerTo(Request request, byte[] answer) {
             if (request == null || !request.method().equals("HEAD")) return answer;
             int body = new String(answer, ISO_8859_1).indexOf("\r\n\r\n") + 4;
@@ -856,8 +850,9 @@ public final class NanoStreamWs {
             this.out = out;
         }
 
-        /** Reads a head, within HEAD_TIMEOUT of its first byte, or so many milliseconds in all if that is
-         * less; null if the peer closes, or stays idle for that long, before the first byte. */
+        /** Reads a head, within HEAD_TIMEOUT of its first byte.
+         * @param idle ms until that byte, and at most for the whole head
+         * @return null if the peer closes before the first byte, or sends none in that time */
         Request head(int idle) throws IOException, Refusal {
             long idleEnd = deadline(idle);
             try {
@@ -875,7 +870,7 @@ public final class NanoStreamWs {
                 need(length + 1, deadline);
                 byte b = buffer[start + length];
                 length++;
-                if (b >= 0 && b < ' ' && "\r\n\t".indexOf(b) < 0) // said now, not when the time is up
+                if (b >= 0 && b < ' ' && "\r\n\t".indexOf(b) < 0) // refused now, not at the timeout
                     throw Http.malformed("control character in the head; is it TLS?");
                 int to = start + length;
                 whole = b == '\n' && length >= END.length
@@ -907,7 +902,7 @@ public final class NanoStreamWs {
 
         /** RFC 9112 §2.2: a server "SHOULD ignore at least one empty line (CRLF)" before a request. */
         private void skipEmptyLines(long deadline) throws IOException, Refusal {
-            for (int skipped = 0; skipped < Limits.MAX_HEAD; skipped += 2) { // then it is no request
+            for (int skipped = 0; skipped < Limits.MAX_HEAD; skipped += 2) { // more: a malformed head
                 need(1, deadline);
                 if (buffer[start] != '\r') return;
                 need(2, deadline);
@@ -962,7 +957,7 @@ public final class NanoStreamWs {
             String scheme = match.group(1);
             boolean subdomains = match.group(2) != null;
             String digits = match.group(4);
-            int port = PORTS.getOrDefault(String.valueOf(scheme), ANY_PORT);
+            int port = PORTS.getOrDefault(String.valueOf(scheme), ANY_PORT); // a Map.of is not asked for null
             if (digits != null)
                 port = Integer.parseInt(digits);
             return new Origin(scheme, subdomains, match.group(3), port);
@@ -989,8 +984,7 @@ public final class NanoStreamWs {
             if (field == null)
                 return false;
             Origin origin = Origin.parse(field);
-            // "null" (§7.3: an origin that must not be told) has no scheme, like everything else that is no
-            // origin
+            // §7.3: "null" stands for an origin that must not be told; it has no scheme, so it is refused
             if (origin == null || origin.scheme == null || origin.subdomains)
                 return false;
             return allowed.stream().anyMatch(entry -> entry.admits(origin));
@@ -998,11 +992,9 @@ public final class NanoStreamWs {
     }
 
     // ---- 7. Token (RFC 7515, 7519, 8725) ------------------------------------------------------------------
-    // A JSON Web Token with HS256, and nothing else: neither algorithm nor key is chosen by what the token
-    // says.
+    // A JSON Web Token with HS256, and nothing else: the token chooses neither its algorithm nor its key.
 
-    /** base64url without padding (RFC 4648 §5, RFC 7515 §2): bytes have one spelling, and no other is
-     * taken. */
+    /** base64url without padding (RFC 4648 §5, RFC 7515 §2). Bytes have one spelling; no other is taken. */
     static final class Base64Url {
         static final String ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         static final byte[] VALUES = new byte[128]; // by character; -1 where it stands for nothing
@@ -1015,7 +1007,7 @@ public final class NanoStreamWs {
         /** The bytes that the text stands for, or null where it is not the one spelling of them. */
         static byte[] decode(String text) {
             byte[] bytes = new byte[text.length() * 6 / 8];
-            int bits = 0, count = 0, at = 0;
+            int bits = 0, count = 0, at = 0; // the last count of the bits are not yet written
             for (int i = 0; i < text.length(); i++) {
                 char c = text.charAt(i);
                 if (c >= VALUES.length || VALUES[c] < 0)
@@ -1030,23 +1022,21 @@ public final class NanoStreamWs {
             }
             // One character left over stands for no byte, and bits left over have to be 0: otherwise they
             // could be anything, and one signature would have several spellings (RFC 4648 §3.5).
-            int leftOver = bits & (1 << count) - 1;
+            int leftOver = bits & ((1 << count) - 1);
             if (count >= 6 || leftOver != 0)
                 return null;
             return bytes;
         }
     }
 
-    /** What a verified token says. @param mac its signature, a character for each byte; expires Unix time in
-     * seconds */
+    /** What a verified token says: its signature, a character for each byte, and its exp in Unix time. */
     record Claims(String mac, double expires) { }
 
     /** Verifies tokens. There is one algorithm on purpose, and another would be a new version of this file
-     * (RFC 8725 §3.2). A secret is meant for tokens of this server alone (§3.12): whoever has it is the
-     * issuer, and a listener is nobody in particular, so iss and sub are not asked for (§3.8). */
+     * (RFC 8725 §3.2). A secret is meant for tokens of this server alone (§3.12): what it signs is from
+     * the issuer, and for any listener, so iss and sub are not asked for (§3.8). */
     static final class Jwt {
-        /** Whether a token is good now; why not, by a Refusal. Whether it was used before is not asked
-         * here. */
+        /** Returns the claims of a token that is good now, or throws why it is not. It may be a used one. */
         static Claims verify(String token, List<byte[]> secrets, Instant now, Duration leeway)
                 throws Refusal {
             // 1. RFC 7515 §7.1: three segments, none of them empty
@@ -1072,18 +1062,19 @@ public final class NanoStreamWs {
             if (!signed)
                 throw invalid("signature does not match");
             // 4. A nested token (RFC 7519 §7.2 8.) has no JSON object as its payload, so it is refused here,
-            // whatever its cty says. §4.1.4: "the current date/time MUST be before the expiration date/time"
+            // whatever its cty says.
             Map<String, Json> payload = object(segments[1], "payload");
             if (!payload.containsKey("exp"))
                 throw new Refusal(Rejection.TOKEN_WITHOUT_EXPIRATION);
             double expires = numericDate(payload, "exp");
-            double seconds = seconds(now);
+            double time = unixTime(now);
             double skew = leeway.toMillis() / 1e3;
-            if (seconds >= expires + skew)
-                throw new Refusal(Rejection.TOKEN_EXPIRED, (long) (seconds - expires) + " s ago");
+            // §4.1.4: "the current date/time MUST be before the expiration date/time"
+            if (time >= expires + skew)
+                throw new Refusal(Rejection.TOKEN_EXPIRED, (long) (time - expires) + " s ago");
             // §4.1.5: "the current date/time MUST be after or equal to the not-before date/time"
             double notBefore = payload.containsKey("nbf") ? numericDate(payload, "nbf") : 0;
-            if (seconds < notBefore - skew)
+            if (time < notBefore - skew)
                 throw invalid("not valid yet");
             // §4.1.3: a recipient that is not in a token's audience must reject it, and this server has no
             // name that could be in it
@@ -1093,16 +1084,16 @@ public final class NanoStreamWs {
         }
 
         private static boolean isSigned(String signingInput, byte[] mac, List<byte[]> secrets) {
+            // isEqual, not equals: the time must not depend on the content; |=, and no return
+            // within the loop: nor on which secret it is.
             boolean signed = false;
             for (byte[] secret : secrets)
-                // isEqual, not equals: the time must not depend on the content; |=, not ||: nor on which
-                // secret it is
                 signed |= MessageDigest.isEqual(mac(secret, signingInput), mac);
             return signed;
         }
 
-        /** Unix time. */
-        static double seconds(Instant instant) {
+        /** In seconds. */
+        static double unixTime(Instant instant) {
             double fraction = instant.getNano() / 1e9;
             return instant.getEpochSecond() + fraction;
         }
@@ -1160,11 +1151,12 @@ public final class NanoStreamWs {
 
         /** Takes a token for the caller, the only one ever to get it: one atomic operation decides. */
         void claim(Claims claims) throws Refusal {
+            // Some that come at once may exceed the limit together, which does no harm.
             if (expiries.mappingCount() >= Limits.MAX_USED_TOKENS)
                 throw new Refusal(Rejection.USED_TOKENS_FULL, "let them expire sooner (exp)");
             Double earlier = expiries.putIfAbsent(claims.mac, claims.expires);
             if (earlier != null) throw new Refusal(Rejection.TOKEN_USED);
-            if (hasExpired(claims.expires)) // since it was verified: it may have been used, and swept
+            if (hasExpired(claims.expires)) // since it was verified: it may have been used before, and swept
                 throw new Refusal(Rejection.TOKEN_EXPIRED, "just now");
         }
 
@@ -1172,17 +1164,15 @@ public final class NanoStreamWs {
         void sweep() { expiries.values().removeIf(this::hasExpired); }
 
         private boolean hasExpired(double expires) {
-            double now = Jwt.seconds(clock.instant());
+            double now = Jwt.unixTime(clock.instant());
             return now >= expires + leeway;
         }
     }
 
     // ---- 9. Opening handshake (RFC 6455 §4.2, RFC 7692 §7.1) ----------------------------------------------
-    // Judges a request to upgrade. It changes nothing: the token is claimed later, when the listener has a
-    // place.
+    // Judges a request to upgrade. It changes nothing: the token is claimed later, at the door.
 
-    /** A handshake in order: the values of Sec-WebSocket-Accept and -Extensions; claims if a token is asked
-     * for. */
+    /** A handshake in order: two fields of its answer, and the token's claims, or null if none is needed. */
     record Accepted(String accept, String extensions, Claims claims) {
         /** The answer that admits (§4.2.2 5.). No frame goes out before it. */
         byte[] response() {
@@ -1206,8 +1196,7 @@ public final class NanoStreamWs {
             + "|server_max_window_bits=15"); // the JDK's Deflater has no smaller window
         static final Pattern QUOTED = Pattern.compile("^\"(.*)\"$");
 
-        /** Reads the offers of Sec-WebSocket-Extensions. What is no list of extensions fails (RFC 6455
-         * §9.1). */
+        /** Reads Sec-WebSocket-Extensions. What is no list of extensions fails (RFC 6455 §9.1). */
         static List<Offer> parse(String field) throws Refusal {
             List<Offer> offers = new ArrayList<>();
             for (String element : field.split(","))
@@ -1230,7 +1219,8 @@ public final class NanoStreamWs {
                     parameter += '=' + token(value);
                 }
                 String former = parameters.put(name, parameter);
-                unique &= former == null;
+                if (former != null)
+                    unique = false;
             }
             return new Offer(token(parts[0]), parameters, unique);
         }
@@ -1242,13 +1232,12 @@ public final class NanoStreamWs {
             return token;
         }
 
-        /** Whether it is a permessage-deflate that can be had; what cannot be had is declined (RFC 7692
-         * §7.1). */
+        /** Whether it is a permessage-deflate that this server has. Others are declined (RFC 7692 §7.1). */
         boolean isAcceptable() {
-            boolean known = extension.equals("permessage-deflate");
+            if (!unique || !extension.equals("permessage-deflate")) return false;
             for (String parameter : parameters.values())
-                known &= ACCEPTABLE.matcher(parameter).matches();
-            return known && unique;
+                if (!ACCEPTABLE.matcher(parameter).matches()) return false;
+            return true;
         }
 
         /** The answer to it. No context is taken over, so that all can get the same bytes. */
@@ -1276,13 +1265,12 @@ public final class NanoStreamWs {
             this.deflate = deflate;
         }
 
-        /** Whether a request is to be a handshake. One with a key is, even without Upgrade: a proxy ate
-         * that. */
+        /** Whether a request is meant as a handshake. With a key it is: a proxy may have eaten Upgrade. */
         static boolean isMeant(Request request) {
             return request.lists("upgrade", "websocket") || request.has("sec-websocket-key");
         }
 
-        /** Judges a handshake by §4.2.1, in its order. */
+        /** Judges a handshake by the steps of §4.2.1; last the origin, then the token. */
         Accepted judge(Request request, Instant now) throws Refusal {
             // 1. "An HTTP/1.1 or higher GET request"
             boolean get = request.method().equals("GET");
@@ -1303,7 +1291,8 @@ public final class NanoStreamWs {
             String key = request.field("sec-websocket-key");
             if (key == null || !KEY.matcher(key).matches())
                 throw Http.malformed("Sec-WebSocket-Key is not 16 bytes in base64");
-            // 8. subprotocols: none is taken, so the field is not sent. 9. extensions
+            // 8. subprotocols: none is taken, so the field is not sent. 9. extensions: a
+            // malformed offer is refused with --no-deflate too
             List<String> offers = request.fields().getOrDefault("sec-websocket-extensions", List.of());
             String extensions = negotiate(offers);
             // 7. origin
@@ -1330,8 +1319,7 @@ public final class NanoStreamWs {
             return "";
         }
 
-        /** The token: in the query as t, or as a bearer token (RFC 6750 §2.1) from a client that can set
-         * fields. */
+        /** The token: in the query as t, or in a field as a bearer token (RFC 6750 §2.1). */
         private static String token(Request request) throws Refusal {
             String query = request.parameter("t");
             String authorization = request.field("authorization");
@@ -1343,7 +1331,7 @@ public final class NanoStreamWs {
         }
 
         /** §4.2.2 5.4.: base64 of SHA-1 of the key and the GUID. */
-        static String acceptValue(String key) {
+        private static String acceptValue(String key) {
             return Base64.getEncoder().encodeToString(Http.hash("SHA-1", key + GUID));
         }
     }
@@ -1353,7 +1341,7 @@ public final class NanoStreamWs {
 
     /** Encodes frames: FIN set, no mask. */
     static final class Frame {
-        static final byte[] TAIL = {0, 0, (byte) 0xFF, (byte) 0xFF}; // RFC 7692 §7.2.1
+        static final byte[] TAIL = {0, 0, (byte) 0xFF, (byte) 0xFF}; // ends a flush; RFC 7692 §7.2.1 cuts it
 
         /** A frame with the shortest of the three length encodings (§5.2). */
         static byte[] of(Opcode opcode, boolean compressed, byte[] payload) {
@@ -1391,8 +1379,7 @@ public final class NanoStreamWs {
     /** A control frame that was received, unmasked. */
     record ControlFrame(Opcode opcode, byte[] payload) { }
 
-    /** Whether bytes that come in pieces are UTF-8 (RFC 3629): it says so at the first byte that cannot
-     * be. */
+    /** Whether bytes that come in pieces are UTF-8 (RFC 3629). It fails at the first that cannot be. */
     static final class Utf8Check {
         final CharsetDecoder decoder = UTF_8.newDecoder(); // reports what is malformed
         final CharBuffer decoded = CharBuffer.allocate(256); // not looked at
@@ -1405,8 +1392,7 @@ public final class NanoStreamWs {
             do
                 result = decoder.decode(input, decoded.clear(), last);
             while (result.isOverflow());
-            // The decoder waits for the third byte of a surrogate (ED A0 to ED BF), which has no UTF-8
-            // whatever comes.
+            // The decoder would wait for the third byte of a surrogate (ED A0 to ED BF), which has no UTF-8.
             int two = input.remaining() == 2 ? input.getShort(input.position()) : 0;
             boolean surrogate = (two & 0xFFE0) == 0xEDA0;
             if (surrogate || result.isError()) // §8.1
@@ -1420,8 +1406,7 @@ public final class NanoStreamWs {
         void data(Opcode type, byte[] bytes, int offset, int length, boolean last) throws IOException;
     }
 
-    /** What a reader takes: bytes of its buffer and of a message, fragments of one; whether floods are
-     * stopped. */
+    /** Bytes of a reader's buffer, bytes and fragments of a message; whether a flood is slowed down. */
     record Bounds(int buffer, int message, int fragments, boolean paced) {
         static final Bounds LISTENER =
             new Bounds(Limits.READ_BUFFER, Limits.MAX_CLIENT_MESSAGE, Limits.MAX_FRAGMENTS, true);
@@ -1439,17 +1424,17 @@ public final class NanoStreamWs {
         volatile long lastRead = System.nanoTime(); // when something last came
 
         // The message under way (§5.4):
-        private Opcode message;         // TEXT, BINARY, or null between two
+        private Opcode type;            // TEXT, BINARY, or null between two
         private Utf8Check utf8;         // of a text
         private Inflater inflater;      // of a compressed message
-        private int length;             // bytes announced so far
+        private int announced;          // bytes, by the frames' headers so far
         private int fragments;
         private int inflated;           // bytes
 
         // See pace:
         private int work;               // reads, frames and KiB inflated
-        private int paces;              // waits without a calm second between
-        private long paced;             // when it last waited
+        private int waits;              // without a calm second between
+        private long lastWait;          // when
 
         /** @param rest what was read beyond the request's head */
         FrameReader(InputStream in, byte[] rest, boolean deflate, Bounds bounds, Sink sink) {
@@ -1479,47 +1464,47 @@ public final class NanoStreamWs {
                 // 3. §5.1: "The server MUST close the connection upon receiving a frame that is not masked."
                 if ((b1 & 0b1000_0000) == 0) throw error("frame is not masked");
                 // 4. payload length
-                long payload = length(b1 & 0b0111_1111);
-                // 5. §5.5: control frames have at most 125 bytes and are not fragmented; §5.4: messages do
-                // not mix
-                boolean whole = payload <= Limits.MAX_CONTROL_PAYLOAD && fin;
+                long length = payloadLength(b1 & 0b0111_1111);
+                // 5. §5.5: control frames have at most 125 bytes and are not fragmented
+                boolean whole = length <= Limits.MAX_CONTROL_PAYLOAD && fin;
                 if (opcode.isControl() && !whole) throw error("control frame is too long or fragmented");
                 if (!opcode.isControl())
-                    begin(opcode, payload, compressed);
+                    begin(opcode, length, compressed);
                 // 6. masking key. 7. payload
                 int maskingKey = (int) take(4);
                 pace();
                 if (opcode.isControl())
-                    return new ControlFrame(opcode, payload((int) payload, maskingKey));
-                read((int) payload, maskingKey, fin);
+                    return new ControlFrame(opcode, payload((int) length, maskingKey));
+                readData((int) length, maskingKey, fin);
             }
         }
 
         /** §5.2: "the minimal number of bytes MUST be used", "the most significant bit MUST be 0". */
-        private long length(int announced) throws IOException {
-            if (announced < 126) return announced;
-            boolean short16 = announced == 126;
-            long length = take(short16 ? 2 : 8);
-            if (length < (short16 ? 126 : 65536)) // or below 0
+        private long payloadLength(int sevenBits) throws IOException {
+            if (sevenBits < 126) return sevenBits;
+            int least = sevenBits == 126 ? 126 : 65536;
+            long length = take(sevenBits == 126 ? 2 : 8);
+            if (length < least) // also where the most significant bit makes it negative
                 throw error("length is not encoded minimally");
             return length;
         }
 
-        /** §5.4: a message begins with TEXT or BINARY and goes on with CONTINUATION. What is announced is
-         * bounded. */
-        private void begin(Opcode opcode, long payload, boolean compressed) throws ProtocolException {
+        /** §5.4: a message begins with TEXT or BINARY, and goes on with CONTINUATION until FIN. */
+        private void begin(Opcode opcode, long length, boolean compressed) throws ProtocolException {
             boolean continues = opcode == Opcode.CONTINUATION;
-            if (continues && message == null) throw error("nothing to continue");
-            if (!continues && message != null) throw error("expected a continuation");
+            if (continues && type == null) throw error("nothing to continue");
+            if (!continues && type != null) throw error("expected a continuation");
             if (!continues) {
-                message = opcode;
+                type = opcode;
                 utf8 = opcode == Opcode.TEXT ? new Utf8Check() : null;
                 inflater = compressed ? new Inflater(true) : null;
-                length = fragments = inflated = 0;
+                announced = 0;
+                fragments = 0;
+                inflated = 0;
             }
             fragments++;
-            if (payload > bounds.message - length || fragments > bounds.fragments) throw tooBig();
-            length += (int) payload;
+            if (length > bounds.message - announced || fragments > bounds.fragments) throw tooBig();
+            announced += (int) length;
         }
 
         /** A control frame's payload. */
@@ -1531,23 +1516,23 @@ public final class NanoStreamWs {
         }
 
         /** Reads a data frame's payload piece by piece. */
-        private void read(int payload, int maskingKey, boolean fin) throws IOException {
+        private void readData(int length, int maskingKey, boolean fin) throws IOException {
             int at = 0;
             do {
-                if (at < payload)
+                if (at < length)
                     need(1);
-                int piece = Math.min(end - start, payload - at);
+                int piece = Math.min(end - start, length - at);
                 unmask(piece, maskingKey, at);
                 at += piece;
-                boolean last = fin && at == payload;
+                boolean last = fin && at == length;
                 if (inflater == null)
                     deliver(buffer, start, piece, last);
                 else
                     inflate(buffer, start, piece, last);
                 start += piece;
-            } while (at < payload);
+            } while (at < length);
             if (fin) {
-                message = null;
+                type = null;
                 utf8 = null;
                 release();
             }
@@ -1556,7 +1541,7 @@ public final class NanoStreamWs {
         private void deliver(byte[] bytes, int offset, int length, boolean last) throws IOException {
             if (utf8 != null)
                 utf8.add(bytes, offset, length, last);
-            sink.data(message, bytes, offset, length, last);
+            sink.data(type, bytes, offset, length, last);
         }
 
         /** RFC 7692 §7.2.2: the tail that the sender has cut off goes behind the message's last piece. */
@@ -1602,8 +1587,7 @@ public final class NanoStreamWs {
             inflater = null;
         }
 
-        /** §5.3: "transformed-octet-i = original-octet-i XOR masking-key-octet-j", j = i MOD 4, from i =
-         * at. */
+        /** §5.3: "transformed-octet-i = original-octet-i XOR masking-key-octet-j", j = i MOD 4; i from at. */
         private void unmask(int length, int maskingKey, int at) {
             for (int i = 0; i < length; i++) {
                 int j = (at + i) & 3;
@@ -1645,17 +1629,17 @@ public final class NanoStreamWs {
         }
 
         /** Counts a read, a frame, or a KiB inflated. A virtual thread is not preempted, so a listener that
-         * sends without pause would keep a processor from the others: it is slowed down, and fails when it
-         * goes on. */
+         * sends without pause would keep a processor from the others: it is slowed down, and
+         * fails if it goes on. */
         private void pace() throws ProtocolException {
             if (!bounds.paced) return;
             work++;
             if (work % Limits.PACE != 0) return;
             long now = System.nanoTime();
-            boolean calm = now - paced >= 1_000_000_000L;
-            paces = calm ? 1 : paces + 1;
-            paced = now;
-            if (paces > Limits.MAX_PACES)
+            boolean calm = now - lastWait >= 1_000_000_000L;
+            waits = calm ? 1 : waits + 1;
+            lastWait = now;
+            if (waits > Limits.MAX_WAITS)
                 throw new ProtocolException(CloseCode.POLICY_VIOLATION, "listeners have nothing to say");
             LockSupport.parkNanos(Limits.PACE_PAUSE * 1_000_000L);
         }
@@ -1670,8 +1654,7 @@ public final class NanoStreamWs {
     }
 
     // ---- 11. Stream log -----------------------------------------------------------------------------------
-    // What goes to every listener, as the bytes that go onto the wire: messages, pings, at the end the close
-    // frame.
+    // What goes to every listener, as the bytes on the wire: messages, pings, at the end the close frame.
     //
     //      Segment                        Segment, the tail
     //      base            limit          base            limit
@@ -1714,8 +1697,8 @@ public final class NanoStreamWs {
                 closedAt = end() + frame.length;
             to.limit += frame.length;
             if (!fits) {
-                // In this order: once the end of the log shows the frame, a cursor at the end of the segment
-                // before finds its way to it.
+                // next before tail: when the end of the log shows the frame, a cursor at the end of the
+                // segment before already finds its way to it.
                 from.next = to;
                 tail = to;
             }
@@ -1735,7 +1718,7 @@ public final class NanoStreamWs {
     // One connection after its opening handshake. It is written to by the thread that holds its write lock,
     // always whole frames, and read by one thread, which also ends it.
 
-    /** A listener. */
+    /** A listener. Not final: the tests have one that sends back what it gets. */
     static class Listener implements Sink {
         final Socket socket;
         final OutputStream out;
@@ -1771,7 +1754,7 @@ public final class NanoStreamWs {
          * @return false if another thread is writing, which then does this */
         boolean catchUp() {
             while (lag() > 0) {
-                if (!writeLock.tryLock()) return false;
+                if (!writeLock.tryLock()) return false; // its holder looks at the lag after it unlocks
                 try {
                     writeSegment();
                 } catch (IOException e) {
@@ -1783,8 +1766,7 @@ public final class NanoStreamWs {
             return true;
         }
 
-        /** Writes what the log has up to the end of a segment, by one write, and moves the cursor behind
-         * it. */
+        /** Writes the rest of a segment by one write, and moves the cursor behind it. */
         private void writeSegment() throws IOException {
             if (lag() <= 0) return; // another thread was faster, or it has ended
             Segment next = segment.next; // read before the limit, which is final if there is a next
@@ -1807,7 +1789,7 @@ public final class NanoStreamWs {
             try {
                 while (true) {
                     ControlFrame frame = reader.next();
-                    if (frame.opcode() == Opcode.CLOSE) return close(frame.payload());
+                    if (frame.opcode() == Opcode.CLOSE) return answerClose(frame.payload());
                     if (frame.opcode() == Opcode.PING)
                         send(Opcode.PONG, false, frame.payload()); // §5.5.3: "identical Application data"
                     // §5.5.3: a pong wants no answer; that it came is what the heartbeat looks for
@@ -1825,7 +1807,7 @@ public final class NanoStreamWs {
         }
 
         /** §5.5.1: a close frame came. It is answered with its own code, and the connection ends (§7.1.1). */
-        private String close(byte[] payload) throws ProtocolException {
+        private String answerClose(byte[] payload) throws ProtocolException {
             int code = 1005; // §7.1.5: what a close frame without a code counts as
             if (payload.length > 1)
                 code = ByteBuffer.wrap(payload).getShort() & 0xFFFF;
@@ -1842,7 +1824,7 @@ public final class NanoStreamWs {
         /** Sends a frame between two frames of the log, unless the close frame went out already: nothing
          * follows it (§5.5.1), so a ping that comes later gets no pong. */
         void send(Opcode opcode, boolean compressed, byte[] payload) {
-            writeLock.lock(); // for as long as a listener may be stuck
+            writeLock.lock(); // a write that stands here is ended by --write-timeout
             try {
                 if (!ended)
                     out.write(Frame.of(opcode, compressed, payload));
@@ -1859,6 +1841,8 @@ public final class NanoStreamWs {
         /** Resets the connection, the only way to end one that takes nothing; its reader then finds that out.
          * @param why the reason, or null if the connection was broken already */
         void reset(String why) {
+            // Before the socket is closed: its reader, which then fails, logs this. Of two reasons that come
+            // at once, either will do.
             if (dropped == null)
                 dropped = why;
             try {
@@ -1878,12 +1862,11 @@ public final class NanoStreamWs {
     // another walker, which passes over the blocked listener, since its write lock is held. Where many block
     // at once, the number of walkers that a look starts doubles with each look, so that it takes logarithmic
     // time to get past all of them. The walker that was blocked stays with its listener for a while: a
-    // listener that could not keep up once will not the next time.
+    // listener that could not keep up once most likely will not the next time.
 
-    /** Evicts listeners that stay stuck. */
+    /** Evicts listeners that stay stuck: of those that a sweep left to another thread, see Walker. */
     static final class Watchdog {
-        /** A listener that was behind while another thread was writing to it: where it stood, and since
-         * when. */
+        /** Where a listener that is behind stands, and since when. */
         private record Watch(long offset, long since) { }
 
         final Map<Listener, Watch> watched = new ConcurrentHashMap<>();
@@ -1895,17 +1878,16 @@ public final class NanoStreamWs {
             this.writeTimeout = writeTimeout.toNanos();
         }
 
-        /** Another thread is writing to the listener, and may be blocked: it is watched until it has caught
-         * up. */
+        /** A sweep has left the listener to another thread, which may be blocked. It is watched until it has
+         * caught up; if it falls behind again, the next sweep watches it again. */
         void watch(Listener listener) {
-            if (!watched.containsKey(listener))
-                watched.put(listener, new Watch(listener.offset, System.nanoTime()));
+            watched.putIfAbsent(listener, new Watch(listener.offset, System.nanoTime()));
         }
 
         /** Evicts a listener that is too far behind, or took nothing for too long. Called every LOOK ms. */
-        void look() { watched.forEach(this::look); }
+        void look() { watched.forEach(this::lookAt); }
 
-        private void look(Listener listener, Watch watch) {
+        private void lookAt(Listener listener, Watch watch) {
             long now = System.nanoTime();
             long lag = listener.lag();
             long offset = listener.offset;
@@ -1917,6 +1899,9 @@ public final class NanoStreamWs {
                 watched.put(listener, new Watch(offset, now));
             else if (now - watch.since > writeTimeout)
                 listener.reset("one write stood for " + writeTimeout / 1_000_000 + " ms (--write-timeout)");
+            // It may have fallen behind since its lag was read, and a sweep have found it watched still.
+            if (lag <= 0 && listener.lag() > 0)
+                watch(listener);
         }
     }
 
@@ -1926,7 +1911,7 @@ public final class NanoStreamWs {
         final Watchdog watchdog;
         final CopyOnWriteArrayList<Listener> listeners = new CopyOnWriteArrayList<>();
         volatile Walker walker = new Walker(true); // the one in charge; replaced by look
-        volatile long swept; // how far it had got when it last began a sweep that it finished
+        volatile long swept; // the log's end when the walker in charge began the last sweep that it finished
 
         // look only:
         private long lookedAt;      // the walker's steps at the last look
@@ -1938,51 +1923,31 @@ public final class NanoStreamWs {
             this.watchdog = watchdog;
         }
 
-        /** There is more to send. */
+        /** There is more to send. If the walker is replaced meanwhile, the old one is unparked in vain, which
+         * does no harm: the new one begins with a sweep. */
         void wake() { LockSupport.unpark(walker.thread); }
 
         /** Takes a listener in, whose cursor may be behind already. */
         void add(Listener listener) {
             listeners.add(listener);
+            // The listener is added, then the log's end is read; send appends, then asks whether the lane is
+            // empty. So one of the two sees the other's, and wakes the walker. An empty lane is behind, since
+            // it is not woken, and publishers wait for this one from now on.
             if (swept < stream.end())
-                wake(); // a lane without listeners does not keep up, and publishers wait for this one
-            if (listener.lag() > 0) // since before the walker could see it
+                wake();
+            if (listener.lag() > 0) // if the write of the next line blocks, no sweep may ever come by
                 watchdog.watch(listener);
             listener.catchUp();
-        }
-
-        /** Relieves the walker if it has been in one write since the last look. Called every LOOK ms. */
-        void look() {
-            Walker looked = walker;
-            Listener blocked = looked.at.get();
-            long steps = looked.steps.get();
-            boolean moved = steps != lookedAt;
-            // One that has just relieved another, and is in a write already, has most likely met the next one
-            // blocked.
-            // One that waits is blocked in a write; one that has only to wait for a processor is RUNNABLE.
-            boolean waits = looked.thread.getState() == Thread.State.WAITING;
-            boolean stands = blocked != null && (!moved || relief > 1) && waits;
-            lookedAt = steps;
-            boolean relieved = stands && looked.at.compareAndSet(blocked, null); // unless it just got past
-            if (!relieved) {
-                relief = 1;
-                return;
-            }
-            watchdog.watch(blocked);
-            walker = new Walker(true);
-            walker.thread.start();
-            for (int i = 1; i < relief; i++)
-                new Walker(false).thread.start();
-            relief = Math.min(2 * relief, Limits.MAX_RELIEF);
         }
 
         /** Walks the lane: the one in charge goes on for ever, one that only relieves it sweeps once. */
         final class Walker implements Runnable {
             final boolean inCharge;
             final Thread thread = Thread.ofVirtual().name("walker").unstarted(this);
-            /** The listener that it is writing to; null between two writes, and once it was relieved. */
+            /** The listener that it is writing to. One of two sets it back to null: the walker, which then
+             * goes on, or look, which has then relieved it. */
             final AtomicReference<Listener> at = new AtomicReference<>();
-            final AtomicLong steps = new AtomicLong();
+            final AtomicLong steps = new AtomicLong(); // listeners written to; only the walker adds
 
             Walker(boolean inCharge) { this.inCharge = inCharge; }
 
@@ -2000,8 +1965,10 @@ public final class NanoStreamWs {
                     Listener blocked = sweep();
                     if (blocked != null) return blocked;
                     swept = end; // by the one in charge alone, so it never goes back
+                    // No wake-up is lost: after the next line it makes park return. Before, a park in a write
+                    // may have used it up, but what it stood for is in the log, and this line sees it.
                     if (stream.end() == end)
-                        LockSupport.park(this); // a wake-up since the line above makes this return
+                        LockSupport.park(this);
                     else
                         Thread.yield(); // a virtual thread is not preempted, and others have work too
                 }
@@ -2012,10 +1979,12 @@ public final class NanoStreamWs {
              * @return the listener at which it was relieved, or null */
             private Listener sweep() {
                 for (Listener listener : listeners) {
-                    if (listener.straggling || listener.lag() <= 0) continue;
+                    if (listener.lag() <= 0) continue;
                     at.set(listener);
                     steps.lazySet(steps.getPlain() + 1);
-                    boolean written = listener.catchUp();
+                    // A straggler is passed over. Its thread clears the flag and then looks at its lag once
+                    // more, so what is passed over here is seen there.
+                    boolean written = !listener.straggling && listener.catchUp();
                     if (!written)
                         watchdog.watch(listener);
                     boolean relieved = !at.compareAndSet(listener, null);
@@ -2024,22 +1993,44 @@ public final class NanoStreamWs {
                 return null;
             }
 
-            /** Relieved while it wrote: goes on for that listener alone, until it has kept up for some
-             * rounds. */
+            /** Relieved while it wrote: goes on for that listener alone until it keeps up. */
             private void stayWith(Listener listener) {
                 listener.straggling = true;
                 int calm = 0; // rounds without blocking
                 while (calm < Limits.STRAGGLER_ROUNDS && !listener.ended) {
                     LockSupport.parkNanos(Limits.STRAGGLER_PAUSE * 1_000_000L);
                     long before = System.nanoTime();
-                    watchdog.watch(listener);
                     listener.catchUp();
                     boolean blocked = System.nanoTime() - before >= Limits.LOOK * 1_000_000L;
                     calm = blocked ? 0 : calm + 1;
                 }
                 listener.straggling = false;
-                listener.catchUp();
+                listener.catchUp(); // after that: see sweep
             }
+        }
+
+        /** Relieves the walker if it has been in one write since the last look. Called every LOOK ms. */
+        void look() {
+            Walker looked = walker;
+            Listener blocked = looked.at.get();
+            long steps = looked.steps.get();
+            boolean moved = steps != lookedAt;
+            // It is WAITING while a write blocks, and RUNNABLE while it only lacks a processor. One that has
+            // just relieved another and waits has most likely met the next blocked listener: no need to ask
+            // whether it moved.
+            boolean waits = looked.thread.getState() == Thread.State.WAITING;
+            boolean stands = blocked != null && waits && (!moved || relief > 1);
+            lookedAt = steps;
+            boolean relieved = stands && looked.at.compareAndSet(blocked, null); // unless it just got past
+            if (!relieved) {
+                relief = 1;
+                return;
+            }
+            walker = new Walker(true);
+            walker.thread.start();
+            for (int i = 1; i < relief; i++)
+                new Walker(false).thread.start();
+            relief = Math.min(2 * relief, Limits.MAX_RELIEF);
         }
     }
 
@@ -2053,10 +2044,9 @@ public final class NanoStreamWs {
         final ReentrantLock appending = new ReentrantLock();
         // Under appending:
         final Deflater deflater = new Deflater(Deflater.DEFAULT_COMPRESSION, true);
-        private int inflating; // listeners of the compressed log, which is written while there are any
+        private int compressedListeners; // of the compressed log, which is written while there are any
 
-        /** @param maxLag bytes that a listener may be behind; writeTimeout how long one write to it may
-         * stand */
+        /** A listener may be maxLag bytes behind, and one write to it may stand for writeTimeout. */
         Broadcaster(long maxLag, Duration writeTimeout) {
             watchdog = new Watchdog(maxLag, writeTimeout);
             for (int i = 0; i < Limits.LANES; i++)
@@ -2082,14 +2072,14 @@ public final class NanoStreamWs {
             appending.lock();
             try {
                 if (plain.isClosedAt(plain.end())) return false;
-                if (inflating > 0)
-                    appendCompressed(opcode, payload); // before the other log, by whose end the lanes go
+                if (compressedListeners > 0)
+                    appendCompressed(opcode, payload); // before the plain log: its end wakes the lanes
                 plain.append(Frame.of(opcode, false, payload), opcode == Opcode.CLOSE);
             } finally {
                 appending.unlock();
             }
             for (Lane lane : lanes)
-                if (!lane.listeners.isEmpty())
+                if (!lane.listeners.isEmpty()) // asked after the append: see Lane.add
                     lane.wake();
             return true;
         }
@@ -2102,7 +2092,8 @@ public final class NanoStreamWs {
             compressed.append(frame, opcode == Opcode.CLOSE);
         }
 
-        /** The log for a listener to be, which has everything from now on; leave undoes it. */
+        /** The log for a listener to be. It is counted before it takes its cursor, so from there the log has
+         * everything. leave undoes it. */
         StreamLog join(boolean deflate) {
             if (!deflate) return plain;
             count(1);
@@ -2117,7 +2108,7 @@ public final class NanoStreamWs {
 
         private void count(int change) {
             appending.lock();
-            inflating += change;
+            compressedListeners += change;
             appending.unlock();
         }
 
@@ -2127,7 +2118,6 @@ public final class NanoStreamWs {
         /** The listener has gone. */
         void remove(Listener listener) {
             laneOf(listener).listeners.remove(listener);
-            watchdog.watched.remove(listener);
             leave(listener.stream);
         }
 
@@ -2151,8 +2141,7 @@ public final class NanoStreamWs {
             return all;
         }
 
-        /** Drops a listener that is silent for two intervals, and asks the others for a sign of life
-         * (§5.5.2). */
+        /** Drops the listeners that were silent for two intervals, and pings the others (§5.5.2). */
         void heartbeat(Duration interval) {
             long now = System.nanoTime();
             for (Listener listener : listeners())
@@ -2182,11 +2171,11 @@ public final class NanoStreamWs {
     // Where a connection comes in, and where it is decided whether it becomes a listener: see admit. There is
     // no TLS here (RFC 6455 §10.6): a proxy in front has it.
 
-    /** Accepts the connections of one port, and gives each a virtual thread. Of the connections that are open
-     * and have not been released, the oldest is closed where there are too many. */
+    /** Accepts the connections of one port, and gives each a virtual thread. If too many are open
+     * that were not released, the oldest is closed. */
     static final class Acceptor {
         /** What is done with a connection. It is closed if that throws. */
-        interface Handler { void serve(Socket socket) throws IOException; }
+        interface Handler { void handle(Socket socket) throws IOException; }
 
         final ServerSocket server;
         final Handler handler;
@@ -2219,7 +2208,7 @@ public final class NanoStreamWs {
         boolean drain() {
             Http.closeQuietly(server);
             for (Socket socket : open)
-                Http.closeQuietly(socket::shutdownInput);
+                Http.closeQuietly(socket::shutdownInput); // half of it: its reader gets the end of the stream
             return open.isEmpty();
         }
 
@@ -2235,9 +2224,9 @@ public final class NanoStreamWs {
                 try {
                     Socket socket = server.accept();
                     failing = false;
-                    while (!open.offer(socket)) // full, most likely of those that say nothing
+                    while (!open.offer(socket)) // full, most likely of silent ones
                         endOldest();
-                    Thread.ofVirtual().start(() -> serve(socket));
+                    Thread.ofVirtual().start(() -> handle(socket));
                     accepted++;
                     if (accepted % Limits.PACE == 0)
                         Thread.yield(); // while connections wait, accept does not park
@@ -2258,11 +2247,11 @@ public final class NanoStreamWs {
             Http.closeQuietly(oldest);
         }
 
-        private void serve(Socket socket) {
+        private void handle(Socket socket) {
             try {
                 socket.setTcpNoDelay(true);
-                handler.serve(socket);
-            } catch (IOException e) { // the peer went away: there is nobody to tell
+                handler.handle(socket);
+            } catch (IOException e) { // the peer went away: no answer can reach it
                 Http.closeQuietly(socket);
             } catch (RuntimeException | Error e) { // ends this connection and no other
                 events.fault(e);
@@ -2289,15 +2278,14 @@ public final class NanoStreamWs {
         final EventLog events;
         /** Taken by listeners, each until its last log line is on its way. */
         final AtomicInteger places = new AtomicInteger();
-        /** Once it is set, a handshake gets 503. A listener that was admitted before gets what is sent
-         * after. */
+        /** Once it is set, a handshake gets 503. */
         volatile boolean draining;
 
         /** @param clock the time that tokens are judged by */
         Door(String host, int port, Handshake handshake, UsedTokens usedTokens, Broadcaster broadcaster,
                 Map<String, Route> routes, int maxListeners, InstantSource clock, EventLog events)
                 throws IOException {
-            this.acceptor = new Acceptor(host, port, this::serve, events);
+            this.acceptor = new Acceptor(host, port, this::receive, events);
             this.handshake = handshake;
             this.usedTokens = usedTokens;
             this.broadcaster = broadcaster;
@@ -2309,7 +2297,7 @@ public final class NanoStreamWs {
 
         void close() { acceptor.close(); }
 
-        private void serve(Socket socket) throws IOException {
+        private void receive(Socket socket) throws IOException {
             OutputStream out = socket.getOutputStream();
             RequestReader reader = new RequestReader(socket, out);
             String peer = Http.remote(socket);
@@ -2358,8 +2346,9 @@ public final class NanoStreamWs {
                     throw new Refusal(Rejection.FULL, "there are " + maxListeners + " (--max-listeners)");
                 // 2. the cursor
                 Listener listener = new Listener(socket, rest, stream, accepted.deflate(), Bounds.LISTENER);
-                // 3. not while draining: asked behind the cursor, so a listener that gets past this gets the
-                // close frame too
+                // 3. not while draining. Drain sets the flag, then appends the close frame and counts the
+                // places; here it is asked after the place and the cursor are taken. So a listener that gets
+                // past this line gets the close frame, and is waited for.
                 if (draining) throw new Refusal(Rejection.DRAINING);
                 // 4. the connection is this thread's now, and not closed any more to make room
                 boolean kept = acceptor.release(socket);
@@ -2373,7 +2362,7 @@ public final class NanoStreamWs {
                 admitted = true;
                 events.add(Event.ADMITTED, peer + ", now " + broadcaster.size());
                 // A fresh thread: the stack of this one would stay with every idle connection.
-                Thread.ofVirtual().start(reader(listener));
+                Thread.ofVirtual().start(reading(listener));
             } finally {
                 if (!admitted) {
                     broadcaster.leave(stream);
@@ -2382,9 +2371,8 @@ public final class NanoStreamWs {
             }
         }
 
-        /** Reads a listener until it goes. Returned, not done: a method more would be a frame on each idle
-         * stack. */
-        private Runnable reader(Listener listener) {
+        /** Reads a listener until it goes. Returned, not called: that saves a frame on each idle stack. */
+        private Runnable reading(Listener listener) {
             return () -> {
                 String how = null;
                 try {
@@ -2404,9 +2392,9 @@ public final class NanoStreamWs {
     }
 
     // ---- 15. Feeds ----------------------------------------------------------------------------------------
-    // Where messages come from. Others than POSTs are parts.
+    // Where messages come from. Only POST stands here: other feeds are parts.
 
-    /** Makes of a message what listeners get; of most, the message itself. */
+    /** Turns a message into what listeners get. Most stay as they are. */
     interface Translation { byte[] translate(byte[] message, String text) throws Refusal; }
 
     /** Checks messages, and broadcasts what the translation makes of them. */
@@ -2442,8 +2430,8 @@ public final class NanoStreamWs {
         /** Begins to take messages. */
         void start();
 
-        /** Takes nothing more, and ends what is idle. @return whether everything that was taken is
-         * answered */
+        /** Takes nothing more, and ends what is idle. Called until everything taken is answered.
+         * @return whether it is */
         boolean drain();
 
         void close();
@@ -2453,7 +2441,7 @@ public final class NanoStreamWs {
     static final class PostFeed implements Source {
         static final byte[] CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n".getBytes(ISO_8859_1);
         final Acceptor acceptor;
-        final String place; // host and port
+        final String address; // host and port
         final byte[] path;
         final Publisher publisher;
         final InstantSource clock;
@@ -2462,8 +2450,8 @@ public final class NanoStreamWs {
         /** Binds the port. @param uri its path is the only one that is taken; / or none: any */
         PostFeed(URI uri, Publisher publisher, InstantSource clock, EventLog events) throws IOException {
             int port = uri.getPort() < 0 ? 80 : uri.getPort();
-            this.acceptor = new Acceptor(uri.getHost(), port, this::serve, events);
-            this.place = uri.getHost() + ':' + acceptor.port();
+            this.acceptor = new Acceptor(uri.getHost(), port, this::takeAll, events);
+            this.address = uri.getHost() + ':' + acceptor.port();
             String path = uri.getPath();
             this.path = (path.isEmpty() ? "/" : path).getBytes(UTF_8);
             this.publisher = publisher;
@@ -2477,11 +2465,11 @@ public final class NanoStreamWs {
         public void start() {
             acceptor.start();
             String more = takesAnyPath() ? "" : "... (that path alone, maybe a secret, so it is not shown)";
-            events.add(Event.START, "feed takes POSTs to http://" + place + '/' + more);
+            events.add(Event.START, "feed takes POSTs to http://" + address + '/' + more);
             boolean loopback = acceptor.server.getInetAddress().isLoopbackAddress();
             if (takesAnyPath() && !loopback)
-                events.add(Event.WARNING, "whoever reaches " + place + " can publish: use a loopback "
-                    + "address, or a path that nobody guesses");
+                events.add(Event.WARNING, "every client that reaches " + address + " can publish: use a "
+                    + "loopback address, or a path that cannot be guessed");
         }
 
         @Override
@@ -2490,15 +2478,15 @@ public final class NanoStreamWs {
         @Override
         public void close() { acceptor.close(); }
 
-        private boolean takesAnyPath() { return path.length == 1; }
+        private boolean takesAnyPath() { return path.length == 1; } // it is / then
 
-        private void serve(Socket socket) throws IOException {
+        private void takeAll(Socket socket) throws IOException {
             OutputStream out = new BufferedOutputStream(socket.getOutputStream(), 1024);
             RequestReader reader = new RequestReader(socket, out);
             int idle = Limits.HEAD_TIMEOUT; // a connection on which nothing was posted may not stay
             boolean open = true;
             while (open) {
-                open = serveOne(socket, reader, out, idle);
+                open = takeOne(socket, reader, out, idle);
                 idle = Limits.FEED_IDLE;
             }
             out.flush();
@@ -2506,7 +2494,7 @@ public final class NanoStreamWs {
         }
 
         /** Takes one request and answers it. @return whether another can follow */
-        private boolean serveOne(Socket socket, RequestReader reader, OutputStream out, int idle)
+        private boolean takeOne(Socket socket, RequestReader reader, OutputStream out, int idle)
                 throws IOException {
             boolean open = false; // unless the whole request has been read
             Request request = null;
@@ -2537,8 +2525,7 @@ public final class NanoStreamWs {
 
         /** Judges a POST by its head. @return how many bytes of body there are to read */
         private int judge(Request request) throws Refusal {
-            // Any page can make a browser post to localhost; it cannot keep the browser from saying so
-            // (CSRF).
+            // CSRF: any page can make a browser post to localhost, but cannot keep it from saying so.
             if (request.has("origin") || request.has("sec-fetch-site"))
                 throw new Refusal(Rejection.BROWSER, "it sent an Origin or a Sec-Fetch-Site field");
             // isEqual, not equals: a path may serve as a secret
@@ -2570,11 +2557,10 @@ public final class NanoStreamWs {
     // ---- 16. Nano blocks ----------------------------------------------------------------------------------
     // A Nano node's callback is made into the flat object that listeners of this stream have always got.
     //
-    // Off unless: never off, but it touches nothing except callbacks of a Nano node.
-    // Touches: nothing outside; it keeps counts of the last ten minutes.
+    // Off unless: never off, but a message that is no Nano node's callback passes unchanged.
+    // Touches: nothing; it keeps counts of the last ten minutes.
     // Implements: Translation (15).
-    // When it fails: a callback that cannot be read is answered 400, the log says why, and nothing is
-    // broadcast.
+    // When it fails: a callback that cannot be read is not broadcast, and the log says why. A POST gets 400.
 
     /** Blocks a second, over the whole seconds since the first block. */
     static final class Rate {
@@ -2585,8 +2571,7 @@ public final class NanoStreamWs {
         private long first = -1, last; // seconds
         final ReentrantLock lock = new ReentrantLock();
 
-        /** Counts a block, after telling the means. @param now Unix time in seconds; a step back counts as no
-         * step */
+        /** Returns the means, then counts a block. @param now Unix time in seconds; it may step back */
         Means count(long now) {
             lock.lock();
             try {
@@ -2790,17 +2775,16 @@ public final class NanoStreamWs {
     }
 
     // ---- 18. Page -----------------------------------------------------------------------------------------
-    // What a browser gets that opens the listeners' address: a page that shows the stream.
+    // A page that shows the stream, for a browser that opens the listeners' address.
     //
     // Off unless: a browser asks for /. Before that, nothing of it is loaded.
     // Touches: nothing.
-    // Implements: Route (14).
+    // Implements: Route (14), by a lambda in Server.
     // When it fails: the browser shows why; listeners and feeds do not notice.
 
     /** The viewer. */
     static final class Page {
-        /** The token stands behind the #, which a browser sends to nobody, and is taken away once it is
-         * used. */
+        /** The token stands behind the #, which a browser does not send. It is taken away after use. */
         static final String SCRIPT = """
             const show = (id, text) => document.getElementById(id).textContent = text;
             const token = encodeURIComponent(location.hash.slice(1)), lines = [];
@@ -2842,12 +2826,12 @@ public final class NanoStreamWs {
         }
     }
 
-    // ---- 19. Health and metrics ---------------------------------------------------------------------------
+    // ---- 19. Health ---------------------------------------------------------------------------------------
     // What a monitor or a load balancer asks for.
     //
     // Off unless: a request for /healthz comes. Before that, nothing of it is loaded.
     // Touches: nothing.
-    // Implements: Route (14).
+    // Implements: Route (14), by a lambda in Server.
     // When it fails: the monitor sees it; listeners and feeds do not notice.
 
     /** Whether the server is well. */
@@ -2888,8 +2872,7 @@ public final class NanoStreamWs {
             events.add(Event.START, "feed - takes lines from standard input");
         }
 
-        /** Nothing interrupts a read of standard input. What it still brings is refused: the stream has
-         * ended. */
+        /** Nothing interrupts a read of standard input. What it still brings is refused by the log. */
         @Override
         public boolean drain() { return true; }
 
@@ -2941,7 +2924,7 @@ public final class NanoStreamWs {
     // ---- 23. Issuer (RFC 7515, 7519) ----------------------------------------------------------------------
     // Makes secrets and tokens.
     //
-    // Off unless: --token is given, or --secret without a value.
+    // Off unless: --token is given, or --secret without a value and without NANO_STREAM_SECRET.
     // Touches: the system's source of random numbers.
     // Implements: nothing; main asks it.
     // When it fails: the command ends, and the system's message says why.
@@ -3002,8 +2985,7 @@ public final class NanoStreamWs {
         UsageException(String message) { super(message, null, false, false); }
     }
 
-    /** What the command line asked for: a field an option, with its default. Nothing changes it
-     * afterwards. */
+    /** What the command line asked for: a field an option, with its default. Set by the constructor only. */
     static final class Settings {
         static final String HELP = """
             NanoStreamWs %s: broadcasts a feed over WebSockets to listeners that a token admits.
@@ -3013,7 +2995,7 @@ public final class NanoStreamWs {
               --host HOST, --port N    where listeners connect (0.0.0.0, 8080); port 0 takes a free one
               --secret [S]             admit only bearers of a token signed with S; may be repeated, any will
                                        do. Bare: from the environment (NANO_STREAM_SECRET), else a new one is
-                                       made and printed. Without it everybody is admitted
+                                       made and printed. No --secret: all are admitted
               --secret-file FILE       the same, from the file's first line
               --token [SECONDS]        print a token for the secret, valid that long (10), and exit
               --leeway SECONDS         clock skew allowed for a token's exp and nbf (0)
@@ -3025,8 +3007,8 @@ public final class NanoStreamWs {
                                        0: no ping
               --max-listeners N        at the same time (no limit)
               --max-lag BYTES          a listener that is further behind is dropped (8388608)
-              --write-timeout SECONDS  a listener is dropped if one write to it stands for so long (10)
-              --drain SECONDS          longest time to deliver what is left at a shutdown (5)
+              --write-timeout SECONDS  a listener is dropped if one write to it blocks for so long (10)
+              --drain SECONDS          at a shutdown, the time to deliver what is left (5)
               --no-deflate             do not compress for listeners that can have it (permessage-deflate)
               --help, --version
             """.formatted(VERSION);
@@ -3068,8 +3050,7 @@ public final class NanoStreamWs {
                     + "or --secret with NANO_STREAM_SECRET set");
         }
 
-        /** Takes an option from the words, with its value: behind =, or the next word unless that is an
-         * option. */
+        /** Takes an option and its value: what follows =, or the next word unless that is an option. */
         private void parse(Deque<String> words) throws UsageException, IOException {
             String word = words.pop();
             String name = name(word);
@@ -3173,8 +3154,8 @@ public final class NanoStreamWs {
                 long number = Long.parseLong(value);
                 if (number >= least && number <= most) return number;
             }
-            String to = most >= Integer.MAX_VALUE ? "" : " to " + most;
-            throw new UsageException("--" + name + " wants a whole number from " + least + to + ", got "
+            String to = most >= Integer.MAX_VALUE ? " or more" : " to " + most;
+            throw new UsageException("--" + name + " wants a whole number, " + least + to + ", got "
                 + EventLog.quote(value));
         }
 
@@ -3194,8 +3175,7 @@ public final class NanoStreamWs {
             throw new UsageException("--feed wants http://HOST:PORT/PATH or -, got " + EventLog.quote(value));
         }
 
-        /** Whether a URI has a host and a port that can be, perhaps a path, and no user, query or
-         * fragment. */
+        /** Whether it is http with a host, perhaps a port and a path, and no user, query or fragment. */
         private static boolean isPostFeed(URI uri) {
             if (!"http".equals(uri.getScheme())) return false;
             if (uri.getHost() == null || uri.getPort() > 65535) return false;
@@ -3259,8 +3239,7 @@ public final class NanoStreamWs {
             publisher = new Publisher(broadcaster, new NanoBlocks(clock));
         }
 
-        /** Binds the ports and starts. @throws IOException if a port cannot be had; the message says which
-         * and why */
+        /** Binds the ports and starts. @throws IOException if one cannot be had; it says which and why */
         void start() throws IOException {
             events.add(Event.START, "NanoStreamWs " + VERSION + " on Java " + Runtime.version());
             door = new Door(settings.host, settings.port, handshake, usedTokens, broadcaster, routes(),
@@ -3273,7 +3252,7 @@ public final class NanoStreamWs {
             if (!settings.ping.isZero())
                 timers.every(settings.ping, () -> broadcaster.heartbeat(settings.ping));
             door.acceptor.start();
-            events.add(Event.START, "listeners connect to " + page().replace("http", "ws"));
+            events.add(Event.START, "listeners connect to " + page().replaceFirst("http", "ws"));
             feeds.forEach(Source::start);
             warn();
         }
@@ -3293,7 +3272,7 @@ public final class NanoStreamWs {
 
         private void warn() {
             if (settings.secrets.isEmpty())
-                events.add(Event.WARNING, "without --secret everybody who connects is admitted");
+                events.add(Event.WARNING, "without --secret every client that connects is admitted");
             for (byte[] secret : settings.secrets)
                 if (secret.length < 32)
                     events.add(Event.WARNING, "a secret has " + secret.length + " bytes; HS256 wants 32 or "
@@ -3346,7 +3325,7 @@ public final class NanoStreamWs {
             long deadline = System.nanoTime() + most.toNanos();
             events.add(Event.STOP, "draining " + broadcaster.size() + " listeners, at most " + most.toMillis()
                 + " ms (--drain)");
-            // 1. nobody comes in, nothing is taken
+            // 1. no listener comes in, no message is taken. The flag is set before step 2: see Door.admit
             door.draining = true;
             feeds.forEach(Source::drain);
             // 2. the close frame, behind everything that was taken
@@ -3371,7 +3350,8 @@ public final class NanoStreamWs {
         private boolean isDone() {
             boolean done = door.places.get() == 0;
             for (Source feed : feeds)
-                done &= feed.drain(); // each is asked, since that ends what is idle
+                if (!feed.drain())
+                    done = false; // no return here: each is asked, since that ends what is idle
             return done;
         }
     }
@@ -3409,16 +3389,16 @@ public final class NanoStreamWs {
     }
 
     private static void serve(Settings settings) throws Exception {
-        EventLog events = new EventLog(System.err, InstantSource.system());
-        Server server = new Server(settings, InstantSource.system(), events);
-        server.start();
-        if (settings.newSecret != null)
-            tellNewSecret(settings.newSecret, server.page());
         // A lane without its walker would be half a server.
         Thread.setDefaultUncaughtExceptionHandler((thread, e) -> {
             System.err.println("NanoStreamWs: " + thread.getName() + " failed: " + e);
             Runtime.getRuntime().halt(1);
         });
+        EventLog events = new EventLog(System.err, InstantSource.system());
+        Server server = new Server(settings, InstantSource.system(), events);
+        server.start();
+        if (settings.newSecret != null)
+            tellNewSecret(settings.newSecret, server.page());
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             server.close();
             events.close();

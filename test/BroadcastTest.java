@@ -75,19 +75,22 @@ class BroadcastTest {
         try (TestServer server = new TestServer();
              ExecutorService publishers = Executors.newVirtualThreadPerTaskExecutor();
              RawClient client = RawClient.admitted(server.port(), "/")) {
+            List<Future<?>> posting = new ArrayList<>();
             for (int p = 0; p < 8; p++) {
                 String name = p + " ";
-                publishers.submit(() -> {
+                posting.add(publishers.submit(() -> {
                     for (int i = 0; i < 100; i++)
-                        server.post(name + i);
+                        assertEquals(200, server.post(name + i));
                     return null;
-                });
+                }));
             }
             int[] next = new int[8];
             for (int i = 0; i < 800; i++) {
                 String[] message = client.text().split(" ");
                 assertEquals(next[Integer.parseInt(message[0])]++, Integer.parseInt(message[1]));
             }
+            for (Future<?> each : posting)
+                each.get();
         }
     }
 }

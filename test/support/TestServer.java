@@ -2,10 +2,6 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
-import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpResponse;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.InstantSource;
@@ -26,7 +22,6 @@ final class TestServer implements AutoCloseable {
     volatile Instant now = Instant.now();
     private final ByteArrayOutputStream log = new ByteArrayOutputStream();
     private final NanoStreamWs.EventLog events;
-    private final HttpClient http = HttpClient.newHttpClient();
 
     /** @param args the command line, behind free ports; none waits long at its end */
     TestServer(String... args) throws Exception {
@@ -54,10 +49,14 @@ final class TestServer implements AutoCloseable {
         return post(message.getBytes(UTF_8));
     }
 
+    /** Posts a message as a Nano node does, on a connection of its own. */
     int post(byte[] message) throws Exception {
-        HttpRequest request = HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + feedPort() + "/"))
-            .version(HttpClient.Version.HTTP_1_1).POST(HttpRequest.BodyPublishers.ofByteArray(message)).build();
-        return http.send(request, HttpResponse.BodyHandlers.ofString()).statusCode();
+        try (RawClient publisher = new RawClient(feedPort())) {
+            publisher.send("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: "
+                + message.length + "\r\n\r\n");
+            publisher.send(message);
+            return RawClient.status(publisher.answer());
+        }
     }
 
     /** The log so far. */
@@ -96,6 +95,5 @@ final class TestServer implements AutoCloseable {
     public void close() {
         server.close();
         events.close();
-        http.close();
     }
 }
