@@ -1194,7 +1194,7 @@ public final class NanoStreamWs {
             + "|client_no_context_takeover"
             + "|client_max_window_bits(?:=(?:[89]|1[0-5]))?"
             + "|server_max_window_bits=15"); // the JDK's Deflater has no smaller window
-        static final Pattern QUOTED = Pattern.compile("^\"(.*)\"$");
+        static final Pattern QUOTED = Pattern.compile("^\"(\\S*)\"$");
 
         /** Reads Sec-WebSocket-Extensions. What is no list of extensions fails (RFC 6455 §9.1). */
         static List<Offer> parse(String field) throws Refusal {
@@ -1252,7 +1252,7 @@ public final class NanoStreamWs {
     static final class Handshake {
         static final String GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // §1.3
         static final Pattern KEY = Pattern.compile("[A-Za-z0-9+/]{21}[AQgw]=="); // 16 bytes in base64
-        static final Pattern BEARER = Pattern.compile("(?i:bearer) +(.*)");
+        static final Pattern BEARER = Pattern.compile("(?is)bearer +(.*)"); // s: . is any character
         final OriginPolicy origins;
         final List<byte[]> secrets; // none: every client is admitted
         final Duration leeway;
@@ -2203,8 +2203,8 @@ public final class NanoStreamWs {
         /** The connection counts no longer. @return false if it was closed to make room */
         boolean release(Socket socket) { return open.remove(socket); }
 
-        /** Accepts nothing more, and ends the connections that wait for a request; one that has sent a
-         * request is still answered. @return whether none is left */
+        /** Accepts nothing more, and ends the connections on which no request was read; a request that was
+         * read is still answered. @return whether none is left */
         boolean drain() {
             Http.closeQuietly(server);
             for (Socket socket : open)

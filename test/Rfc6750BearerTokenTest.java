@@ -34,6 +34,16 @@ class Rfc6750BearerTokenTest extends GuardedServer {
     }
 
     @Test
+    @DisplayName("a bearer token is whatever stands behind the spaces, a line terminator of another alphabet too")
+    void takesNoOtherCharacterForTheEndOfTheToken() throws Exception {
+        String token = TestToken.fresh(server);
+        assertEquals(400, knock("/?t=" + token, "Authorization: Bearer x\u0085"));
+        assertEquals(401, knock("/", "Authorization: Bearer x\u0085"));
+        server.awaitLog("Token was invalid: expected three segments, got 1");
+        assertEquals(101, knock("/?t=" + token));
+    }
+
+    @Test
     void takesATokenAmongOtherParameters() throws Exception {
         assertEquals(101, knock("/a/b?x=1&t=" + TestToken.fresh(server) + "&y"));
     }

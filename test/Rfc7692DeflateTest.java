@@ -68,7 +68,8 @@ class Rfc7692DeflateTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"permessage-deflate;", ";", "permessage-deflate; =1", "permessage-deflate; a=", "a b",
-        "permessage-deflate=1", "permessage-deflate; a=\"b", "permessage-deflate; a=\"\"", "\"permessage-deflate\""})
+        "permessage-deflate=1", "permessage-deflate; a=\"b", "permessage-deflate; a=\"\"", "\"permessage-deflate\"",
+        "permessage-deflate; server_max_window_bits=\" 15\"", "permessage-deflate; server_max_window_bits=\"15 \""})
     @DisplayName("RFC 6455 §9.1: what is no list of extensions fails the handshake")
     void refusesWhatIsNoList(String offers) throws Exception {
         try (TestServer server = new TestServer(); RawClient client = new RawClient(server.port())) {

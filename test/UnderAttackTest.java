@@ -2,8 +2,15 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.IOException;
+import java.lang.reflect.Field;
+import java.lang.reflect.Modifier;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 
@@ -129,5 +136,67 @@ class UnderAttackTest {
             long lines = server.log().lines().filter(line -> line.contains("Token was invalid")).count();
             assertTrue(lines >= NanoStreamWs.Limits.LOG_BURST && lines < refused, lines + " lines");
         }
+    }
+
+    /** A text that counts how often one of its characters is looked at. */
+    private static final class Counted implements CharSequence {
+        private final String text;
+        private int looks;
+
+        Counted(String text) {
+            this.text = text;
+        }
+
+        @Override
+        public char charAt(int index) {
+            looks++;
+            return text.charAt(index);
+        }
+
+        @Override
+        public int length() {
+            return text.length();
+        }
+
+        @Override
+        public CharSequence subSequence(int start, int end) {
+            return text.subSequence(start, end);
+        }
+    }
+
+    private static Map<String, Pattern> patterns(Class<?> type) throws ReflectiveOperationException {
+        Map<String, Pattern> found = new TreeMap<>();
+        for (Field field : type.getDeclaredFields())
+            if (field.getType() == Pattern.class && Modifier.isStatic(field.getModifiers())) {
+                field.setAccessible(true);
+                found.put(type.getSimpleName() + '.' + field.getName(), (Pattern) field.get(null));
+            }
+        for (Class<?> inner : type.getDeclaredClasses())
+            found.putAll(patterns(inner));
+        return found;
+    }
+
+    @Test
+    @DisplayName("no regular expression looks at a character more than a few times, whatever the text")
+    void noPatternBacktracksFar() throws Exception {
+        Map<String, Pattern> patterns = patterns(NanoStreamWs.class);
+        assertTrue(patterns.containsKey("Handshake.BEARER"), patterns.keySet().toString());
+        patterns.put("test", Pattern.compile(" +(.*)")); // one that does
+        int length = 300;
+        Set<String> slow = new TreeSet<>();
+        patterns.forEach((name, pattern) -> {
+            for (String begin : List.of("", "bearer ", "\"", "http://", "a://", "*.", "-", "1.", "1e", "client_max_"))
+                for (String body : List.of(" ", "a", "0", ".", "-", ":", "/", "\"", "*", "[", "f", "\t", "a.", "0 "))
+                    for (String end : List.of("", "\u0085", "\n", " ", "\"", ":", "/", "]", "\0", "\u2028")) {
+                        Counted text = new Counted(begin + body.repeat(length / body.length()) + end);
+                        pattern.matcher(text).matches();
+                        pattern.matcher(text).lookingAt();
+                        if (pattern.pattern().startsWith("^"))
+                            pattern.matcher(text).find(); // the others are not asked that
+                        if (text.looks > 20 * text.length())
+                            slow.add(name);
+                    }
+        });
+        assertEquals(Set.of("test"), slow);
     }
 }
