@@ -9,8 +9,12 @@ fi
 command -v java >/dev/null || export JAVA_HOME="$jdk" # where mvn has none of its own
 version=${jar##*-}
 mkdir -p "${jar%/*}"
-mvn -q org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy -DoutputDirectory="${jar%/*}" \
-  -Dartifact=org.junit.platform:junit-platform-console-standalone:"${version%.jar}" || exit 1
+# What Maven says is told if it fails; even if it is quiet, it may print signs that only a terminal understands.
+if ! said=$(mvn -q org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy -DoutputDirectory="${jar%/*}" \
+  -Dartifact=org.junit.platform:junit-platform-console-standalone:"${version%.jar}" 2>&1); then
+  echo "$said" >&2
+  exit 1
+fi
 if ! echo "$sum  $jar" | sha256sum -c --quiet; then
   rm -f "$jar"
   exit 1
