@@ -103,13 +103,12 @@ import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.net.SocketTimeoutException;
-import java.net.URI;
-import java.net.URISyntaxException;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.CharsetDecoder;
 import java.nio.charset.CoderResult;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
@@ -947,11 +946,13 @@ public final class NanoStreamWs {
     record Origin(String scheme, boolean subdomains, String host, int port) {
         static final int ANY_PORT = -1;
         static final Map<String, Integer> PORTS = Map.of("http", 80, "https", 443); // RFC 6454 §4 5.
+        static final List<String> OPAQUE = List.of("null", "file://"); // as an app's web view sends them
         static final Pattern FORM = Pattern.compile(
             "(?:([a-z][a-z0-9+.-]*)://)?(\\*\\.)?([a-z0-9_.-]+|\\[[0-9a-f:.]+])(?::([0-9]{1,5}))?");
 
         /** RFC 6454 §7.1: [ scheme "://" ] [ "*." ] host [ ":" port ], or null. */
         static Origin parse(String text) {
+            if (OPAQUE.contains(text)) return new Origin(text, false, "", ANY_PORT);
             Matcher match = FORM.matcher(text.toLowerCase(Locale.ROOT));
             if (!match.matches()) return null;
             String scheme = match.group(1);
@@ -984,7 +985,8 @@ public final class NanoStreamWs {
             if (field == null)
                 return false;
             Origin origin = Origin.parse(field);
-            // §7.3: "null" stands for an origin that must not be told; it has no scheme, so it is refused
+            // What is no origin has no scheme. "null" (§7.3: one that must not be told) counts as one of its
+            // own.
             if (origin == null || origin.scheme == null || origin.subdomains)
                 return false;
             return allowed.stream().anyMatch(entry -> entry.admits(origin));
@@ -2441,19 +2443,16 @@ public final class NanoStreamWs {
     static final class PostFeed implements Source {
         static final byte[] CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n".getBytes(ISO_8859_1);
         final Acceptor acceptor;
-        final String address; // host and port
         final byte[] path;
         final Publisher publisher;
         final InstantSource clock;
         final EventLog events;
 
-        /** Binds the port. @param uri its path is the only one that is taken; / or none: any */
-        PostFeed(URI uri, Publisher publisher, InstantSource clock, EventLog events) throws IOException {
-            int port = uri.getPort() < 0 ? 80 : uri.getPort();
-            this.acceptor = new Acceptor(uri.getHost(), port, this::takeAll, events);
-            this.address = uri.getHost() + ':' + acceptor.port();
-            String path = uri.getPath();
-            this.path = (path.isEmpty() ? "/" : path).getBytes(UTF_8);
+        /** Binds the port. @param path the only one that is taken, decoded; / takes any */
+        PostFeed(String host, int port, String path, Publisher publisher, InstantSource clock,
+                EventLog events) throws IOException {
+            this.acceptor = new Acceptor(host, port, this::takeAll, events);
+            this.path = path.getBytes(UTF_8);
             this.publisher = publisher;
             this.clock = clock;
             this.events = events;
@@ -2462,15 +2461,7 @@ public final class NanoStreamWs {
         int port() { return acceptor.port(); }
 
         @Override
-        public void start() {
-            acceptor.start();
-            String more = takesAnyPath() ? "" : "... (that path alone, maybe a secret, so it is not shown)";
-            events.add(Event.START, "feed takes POSTs to http://" + address + '/' + more);
-            boolean loopback = acceptor.server.getInetAddress().isLoopbackAddress();
-            if (takesAnyPath() && !loopback)
-                events.add(Event.WARNING, "every client that reaches " + address + " can publish: use a "
-                    + "loopback address, or a path that cannot be guessed");
-        }
+        public void start() { acceptor.start(); }
 
         @Override
         public boolean drain() { return acceptor.drain(); }
@@ -2985,6 +2976,30 @@ public final class NanoStreamWs {
         UsageException(String message) { super(message, null, false, false); }
     }
 
+    /** Where messages are posted to: a host as it was written, a port, and a decoded path. Standard input has
+     * the host "-". */
+    record Feed(String host, int port, String path) {
+        static final Pattern FORM = Pattern.compile(
+            "http://([0-9A-Za-z_.-]+|\\[[0-9A-Fa-f:.]+])(?::([0-9]{1,5})?)?(/[!-\"$->@-~]*)?");
+
+        /** A feed, or null where the text is none. */
+        static Feed parse(String text) {
+            if (text.equals("-")) return new Feed("-", 0, "");
+            Matcher match = FORM.matcher(text);
+            if (!match.matches()) return null;
+            String port = match.group(2) == null ? "80" : match.group(2);
+            String path = match.group(3) == null ? "/" : match.group(3);
+            try {
+                path = Http.percentDecode(path);
+            } catch (Refusal e) {
+                return null;
+            }
+            return new Feed(match.group(1), Integer.parseInt(port), path);
+        }
+
+        boolean isStandardInput() { return host.equals("-"); }
+    }
+
     /** What the command line asked for: a field an option, with its default. Set by the constructor only. */
     static final class Settings {
         static final String HELP = """
@@ -3023,7 +3038,7 @@ public final class NanoStreamWs {
         Duration token;                 // for which a token is to be printed, or null: serve
         Duration leeway = Duration.ZERO;
         final List<Origin> origins = new ArrayList<>();
-        final List<URI> feeds = new ArrayList<>(); // one without a scheme is standard input
+        final List<Feed> feeds = new ArrayList<>();
         Duration ping = Duration.ofSeconds(30);
         int maxListeners = Integer.MAX_VALUE;
         long maxLag = 8 * 1024 * 1024;  // bytes
@@ -3045,6 +3060,10 @@ public final class NanoStreamWs {
             if (feeds.isEmpty())
                 set("feed", "http://127.0.0.1:3000/");
             if (writeTimeout.isZero()) throw new UsageException("--write-timeout wants more than 0 seconds");
+            if (!ping.isZero() && ping.toMillis() < 100) // the pongs would look like a flood
+                throw new UsageException("--ping wants 0 for none, or 0.1 seconds or more");
+            if (feeds.stream().filter(Feed::isStandardInput).count() > 1)
+                throw new UsageException("--feed - can be given once: there is one standard input");
             if (token != null && (secrets.isEmpty() || newSecret != null))
                 throw new UsageException("--token wants the server's secret: --secret S, --secret-file FILE, "
                     + "or --secret with NANO_STREAM_SECRET set");
@@ -3106,7 +3125,7 @@ public final class NanoStreamWs {
                 case "host" -> host = value;
                 case "port" -> port = (int) number(name, value, 0, 65535);
                 case "secret" -> secrets.add(value.getBytes(UTF_8));
-                case "secret-file" -> secrets.add(firstLine(value));
+                case "secret-file" -> secrets.add(firstLine(value).getBytes(UTF_8));
                 case "token" -> token = seconds(name, value);
                 case "leeway" -> leeway = seconds(name, value);
                 case "origin" -> addOrigins(value);
@@ -3123,6 +3142,12 @@ public final class NanoStreamWs {
             boolean emptySecret = name.startsWith("secret") && secrets.getLast().length == 0;
             if (value.isEmpty() || emptySecret)
                 throw new UsageException("--" + name + " wants a value, as in --" + name + "=VALUE");
+            if (!value.equals(value.strip()))
+                throw new UsageException("--" + name + " begins or ends with a blank or a line end");
+            // One that the locale cannot decode stands for many: in a secret, everybody could guess it.
+            if (value.indexOf('\uFFFD') >= 0)
+                throw new UsageException("--" + name + " has a character that the locale cannot decode; "
+                    + "try LC_ALL=C.UTF-8, or --secret-file for a secret");
         }
 
         private void addOrigins(String list) throws UsageException {
@@ -3135,13 +3160,16 @@ public final class NanoStreamWs {
             }
         }
 
-        private static byte[] firstLine(String file) throws IOException {
-            if (file.isEmpty()) return new byte[0];
+        /** A byte order mark, and blanks around the line, are not part of it. */
+        private static String firstLine(String file) throws IOException {
+            if (file.isEmpty()) return "";
             try {
-                String text = Files.readString(Path.of(file));
-                return text.lines().findFirst().orElse("").getBytes(UTF_8);
+                String text = Files.readString(Path.of(file)).replaceFirst("^\uFEFF", "");
+                return text.lines().findFirst().orElse("").strip();
             } catch (NoSuchFileException e) {
                 throw new IOException("cannot read " + file + ": no such file");
+            } catch (AccessDeniedException e) {
+                throw new IOException("cannot read " + file + ": permission denied");
             } catch (CharacterCodingException e) {
                 throw new IOException("cannot read " + file + ": it is not UTF-8");
             } catch (InvalidPathException | IOException e) {
@@ -3166,57 +3194,25 @@ public final class NanoStreamWs {
                 + EventLog.quote(value));
         }
 
-        private static URI feed(String value) throws UsageException {
-            try {
-                URI uri = new URI(value);
-                if (value.equals("-") || isPostFeed(uri)) return uri;
-            } catch (URISyntaxException e) { // said below, like any other fault of it
-            }
-            throw new UsageException("--feed wants http://HOST:PORT/PATH or -, got " + EventLog.quote(value));
-        }
-
-        /** Whether it is http with a host, perhaps a port and a path, and no user, query or fragment. */
-        private static boolean isPostFeed(URI uri) {
-            if (!"http".equals(uri.getScheme())) return false;
-            if (uri.getHost() == null || uri.getPort() > 65535) return false;
-            return uri.getRawUserInfo() == null
-                && uri.getRawQuery() == null
-                && uri.getRawFragment() == null;
+        private static Feed feed(String value) throws UsageException {
+            Feed feed = Feed.parse(value);
+            if (feed == null || feed.port > 65535)
+                throw new UsageException("--feed wants http://HOST:PORT/PATH or -, got "
+                    + EventLog.quote(value));
+            return feed;
         }
     }
 
     // ---- 25. Server ---------------------------------------------------------------------------------------
     // Puts the core and the parts together, keeps time, and shuts down.
 
-    /** The tasks that are repeated. What one throws is a fault of ours, and must not end the repetition. */
-    static final class Timers {
-        final ThreadFactory threads = Thread.ofPlatform().daemon().name("timer").factory();
-        final ScheduledExecutorService executor = Executors.newScheduledThreadPool(2, threads);
-        final EventLog events;
-
-        Timers(EventLog events) { this.events = events; }
-
-        void every(Duration period, Runnable task) {
-            Runnable guarded = () -> {
-                try {
-                    task.run();
-                } catch (RuntimeException | Error e) {
-                    events.fault(e);
-                }
-            };
-            long nanos = period.toNanos();
-            executor.scheduleWithFixedDelay(guarded, nanos, nanos, TimeUnit.NANOSECONDS);
-        }
-
-        void stop() { executor.shutdownNow(); }
-    }
-
     /** The server: wiring and timers. */
     static final class Server implements AutoCloseable {
         final Settings settings;
         final InstantSource clock;
         final EventLog events;
-        final Timers timers;
+        final ThreadFactory threads = Thread.ofPlatform().daemon().name("timer").factory();
+        final ScheduledExecutorService timer = Executors.newScheduledThreadPool(2, threads);
         final Broadcaster broadcaster;
         final Handshake handshake;
         final UsedTokens usedTokens;
@@ -3231,7 +3227,6 @@ public final class NanoStreamWs {
             this.settings = settings;
             this.clock = clock;
             this.events = events;
-            timers = new Timers(events);
             broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout);
             OriginPolicy origins = new OriginPolicy(settings.origins);
             handshake = new Handshake(origins, settings.secrets, settings.leeway, settings.deflate);
@@ -3241,20 +3236,47 @@ public final class NanoStreamWs {
 
         /** Binds the ports and starts. @throws IOException if one cannot be had; it says which and why */
         void start() throws IOException {
-            events.add(Event.START, "NanoStreamWs " + VERSION + " on Java " + Runtime.version());
             door = new Door(settings.host, settings.port, handshake, usedTokens, broadcaster, routes(),
                 settings.maxListeners, clock, events);
-            for (URI uri : settings.feeds)
-                feeds.add(feed(uri));
-            timers.every(Duration.ofMillis(Limits.LOOK), broadcaster::look);
-            timers.every(Duration.ofSeconds(1), usedTokens::sweep);
-            timers.every(Duration.ofSeconds(1), events::tick);
+            for (Feed feed : settings.feeds)
+                feeds.add(feed(feed));
+            events.add(Event.START, "NanoStreamWs " + VERSION + " on Java " + Runtime.version());
+            every(Duration.ofMillis(Limits.LOOK), broadcaster::look);
+            every(Duration.ofSeconds(1), usedTokens::sweep);
+            every(Duration.ofSeconds(1), events::tick);
             if (!settings.ping.isZero())
-                timers.every(settings.ping, () -> broadcaster.heartbeat(settings.ping));
+                every(settings.ping, () -> broadcaster.heartbeat(settings.ping));
             door.acceptor.start();
             events.add(Event.START, "listeners connect to " + page().replaceFirst("http", "ws"));
-            feeds.forEach(Source::start);
+            for (int i = 0; i < feeds.size(); i++)
+                startFeed(settings.feeds.get(i), feeds.get(i));
             warn();
+        }
+
+        private void startFeed(Feed feed, Source source) {
+            source.start();
+            if (!(source instanceof PostFeed post)) return;
+            String address = feed.host + ':' + post.port();
+            boolean anyPath = feed.path.equals("/");
+            String more = anyPath ? "" : "... (that path alone, maybe a secret, so it is not shown)";
+            events.add(Event.START, "feed takes POSTs to http://" + address + '/' + more);
+            boolean loopback = post.acceptor.server.getInetAddress().isLoopbackAddress();
+            if (anyPath && !loopback)
+                events.add(Event.WARNING, "every client that reaches " + address + " can publish: use a "
+                    + "loopback address, or a path that cannot be guessed");
+        }
+
+        /** Repeats a task. What it throws is a fault of ours, and must not end the repetition. */
+        private void every(Duration period, Runnable task) {
+            Runnable guarded = () -> {
+                try {
+                    task.run();
+                } catch (RuntimeException | Error e) {
+                    events.fault(e);
+                }
+            };
+            long nanos = period.toNanos();
+            timer.scheduleWithFixedDelay(guarded, nanos, nanos, TimeUnit.NANOSECONDS);
         }
 
         /** What plain requests get. A part is loaded when it is first asked for. */
@@ -3263,8 +3285,9 @@ public final class NanoStreamWs {
                 "/healthz", now -> Health.answer(door.draining, now));
         }
 
-        private Source feed(URI uri) throws IOException {
-            if (uri.getScheme() != null) return new PostFeed(uri, publisher, clock, events);
+        private Source feed(Feed feed) throws IOException {
+            if (!feed.isStandardInput())
+                return new PostFeed(feed.host, feed.port, feed.path, publisher, clock, events);
             boolean only = settings.feeds.size() == 1;
             Runnable atEnd = only ? this::close : () -> { }; // nothing can come any more
             return new LineFeed(System.in, publisher, events, atEnd);
@@ -3281,15 +3304,6 @@ public final class NanoStreamWs {
 
         /** The port where listeners connect. */
         int port() { return door.acceptor.port(); }
-
-        /** The port of the POST feed with this number on the command line. */
-        int feedPort(int number) {
-            PostFeed feed = (PostFeed) feeds.get(number);
-            return feed.port();
-        }
-
-        /** Listeners that are admitted now. */
-        int listeners() { return broadcaster.size(); }
 
         /** Where a browser on this machine opens the page. */
         String page() {
@@ -3308,14 +3322,13 @@ public final class NanoStreamWs {
             try {
                 if (closed.getCount() > 0)
                     new Drain(door, feeds, broadcaster, events, settings.drain).run();
-                timers.stop();
+                timer.shutdownNow();
                 closed.countDown();
             } finally {
                 closing.unlock();
             }
         }
 
-        void awaitClosed() throws InterruptedException { closed.await(); }
     }
 
     /** The end: takes nothing more from the feeds, delivers what was taken, then the close frame 1001; waits
@@ -3384,8 +3397,9 @@ public final class NanoStreamWs {
         }
     }
 
-    private static void printToken(byte[] secret, Duration valid) {
+    private static void printToken(byte[] secret, Duration valid) throws IOException {
         System.out.println(Issuer.sign(secret, Instant.now(), valid));
+        if (System.out.checkError()) throw new IOException("the token could not be written");
     }
 
     private static void serve(Settings settings) throws Exception {
@@ -3404,7 +3418,7 @@ public final class NanoStreamWs {
             events.close();
             Runtime.getRuntime().halt(0); // a shutdown that was asked for is no failure, so not 143
         }));
-        server.awaitClosed();
+        server.closed.await();
         System.exit(0);
     }
 

@@ -129,7 +129,26 @@ class Rfc6454OriginTest {
         "https://[::1", "https://\u00e9xample.com", "*", "https://*"})
     @DisplayName("§7.3: where there is a list, \"null\" and what is no origin is refused")
     void refusesWhatIsNoOriginWhereThereIsAList(String origin) throws Exception {
-        assertFalse(admits("example.com *.example.com null [::1]", origin));
+        assertFalse(admits("example.com *.example.com [::1]", origin));
+    }
+
+    @ParameterizedTest
+    @CsvSource(textBlock = """
+        null,    null,             true
+        null,    NULL,             false
+        null,    http://null,      false
+        null,    null://,          false
+        null,    file://,          false
+        null,    https://a.test,   false
+        file://, file://,          true
+        file://, null,             false
+        file://, file:///,         false
+        file://, file://a.test,    false
+        """)
+    @DisplayName("null and file://, which an app's web view sends, are admitted where they are listed")
+    void admitsOpaqueOriginsThatAreListed(String entry, String origin, boolean admitted) throws Exception {
+        assertEquals(admitted, admits(entry, origin));
+        assertEquals(admitted, admits("example.com " + entry, origin));
     }
 
     @Test

@@ -173,7 +173,7 @@ class Rfc6455ClosingHandshakeTest extends SharedServer {
             }
             closing.get(20, TimeUnit.SECONDS);
             assertTrue(System.nanoTime() - start < 5_000_000_000L, "it did not wait for --drain to be over");
-            assertEquals(0, own.server.listeners());
+            assertEquals(0, own.server.broadcaster.size());
         }
     }
 

@@ -74,7 +74,7 @@ class Rfc6455PingPongTest extends SharedServer {
                     pings++;
                 }
                 assertTrue(System.nanoTime() - start > 5 * INTERVAL, "pings come no more often than asked for");
-                assertEquals(1, server.server.listeners());
+                assertEquals(1, server.server.broadcaster.size());
                 assertEquals(200, server.post("still there"));
                 RawClient.Frame frame = client.frame();
                 while (!frame.isText())
@@ -118,7 +118,7 @@ class Rfc6455PingPongTest extends SharedServer {
                  RawClient client = RawClient.admitted(server.port(), "/")) {
                 client.socket.setSoTimeout(600);
                 assertThrows(SocketTimeoutException.class, client::frame);
-                assertEquals(1, server.server.listeners());
+                assertEquals(1, server.server.broadcaster.size());
             }
         }
     }

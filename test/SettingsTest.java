@@ -3,7 +3,6 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.IOException;
-import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -40,11 +39,18 @@ class SettingsTest {
         return message;
     }
 
+    /** The feeds as one would write them. */
+    private static List<String> feeds(NanoStreamWs.Settings settings) {
+        return settings.feeds.stream().map(feed -> feed.isStandardInput() ? "-"
+            : "http://" + feed.host() + ":" + feed.port() + feed.path()).toList();
+    }
+
     /** The origins as one would write them. */
     private static List<String> origins(NanoStreamWs.Settings settings) {
         return settings.origins.stream().map(origin -> (origin.scheme() == null ? "" : origin.scheme() + "://")
             + (origin.subdomains() ? "*." : "") + origin.host()
-            + (origin.port() == NanoStreamWs.Origin.ANY_PORT ? "" : ":" + origin.port())).toList();
+            + (origin.port() == NanoStreamWs.Origin.ANY_PORT ? "" : ":" + origin.port())).map(text ->
+                text.replaceFirst("^(null|file://)://$", "$1")).toList();
     }
 
     private static String value(NanoStreamWs.Settings settings, String option) {
@@ -55,7 +61,7 @@ class SettingsTest {
             case "token" -> String.valueOf(settings.token);
             case "leeway" -> settings.leeway.toString();
             case "origin" -> String.join(" ", origins(settings));
-            case "feed" -> String.join(" ", settings.feeds.stream().map(URI::toString).toList());
+            case "feed" -> String.join(" ", feeds(settings));
             case "ping" -> settings.ping.toString();
             case "max-listeners" -> String.valueOf(settings.maxListeners);
             case "max-lag" -> String.valueOf(settings.maxLag);
@@ -103,8 +109,12 @@ class SettingsTest {
         feed,          http://[::1]:3001/a/b,    http://[::1]:3001/a/b
         feed,          http://localhost:0/,      http://localhost:0/
         feed,          -,                        -
+        feed,          http://nano_feed:3000/,   http://nano_feed:3000/
+        feed,          http://h,                 http://h:80/
+        feed,          http://h:/x%20y,          http://h:80/x y
+        ping,          0.1,                      PT0.1S
+        origin,        'null,file://',           null file://
         ping,          0,                        PT0S
-        ping,          0.001,                    PT0.001S
         max-listeners, 1,                        1
         max-listeners, 2147483647,               2147483647
         max-lag,       2097152,                  2097152
@@ -136,7 +146,7 @@ class SettingsTest {
         assertEquals(2, settings.port);
         assertEquals(List.of("a", "b"), secrets(settings));
         assertEquals(List.of("a.test", "b.test", "c.test"), origins(settings));
-        assertEquals(List.of(URI.create("-"), URI.create("http://h:1/")), settings.feeds);
+        assertEquals(List.of("-", "http://h:1/"), feeds(settings));
     }
 
     @Test
@@ -187,7 +197,7 @@ class SettingsTest {
         s3cret\\r\\n,           s3cret
         s3cret\\nsecond\\n,     s3cret
         s3cret\\r\\nsecond,     s3cret
-        ' a b= \\n',            ' a b= '
+        ' a b= \\n',            'a b='
         'ключ\\n',              'ключ'
         """)
     void takeTheFirstLineOfASecretFile(String text, String secret, @TempDir Path folder) throws Exception {
@@ -217,6 +227,36 @@ class SettingsTest {
         wrong("--" + option, "--" + option + "=");
         wrong("--" + option, "--" + option, "");
         wrong("--" + option, "--" + option, "--secret=s");
+    }
+
+    @Test
+    @DisplayName("a secret of the environment that the locale could not decode, or with a line end, is refused")
+    void refuseASecretOfTheEnvironmentThatIsNotWhatWasMeant() {
+        for (String secret : List.of("\uFFFD\uFFFD", "s\n", " s"))
+            assertThrows(NanoStreamWs.UsageException.class,
+                () -> parse(Map.of("NANO_STREAM_SECRET", secret), "--secret"), secret);
+    }
+
+    @Test
+    @DisplayName("a byte order mark, blanks and line ends around the secret of a file are not part of it")
+    void takeTheSecretOfAFileWithoutWhatSurroundsIt(@TempDir Path folder) throws Exception {
+        for (String text : List.of("a b", "\uFEFFa b", " a b \t", "a b\r\nnext", "\uFEFF a b\n")) {
+            Path file = Files.writeString(folder.resolve("secret"), text);
+            assertEquals(List.of("a b"), secrets(parse("--secret-file", file.toString())), text);
+        }
+    }
+
+    @Test
+    void refuseASecondStandardInput() {
+        wrong("--feed -", "--feed=-", "--feed=-");
+    }
+
+    @Test
+    @DisplayName("a bare --secret before an argument of the old form takes no value from it")
+    void takeNoValueFromTheNextOption() throws Exception {
+        NanoStreamWs.Settings settings = parse("--secret", "port=9000");
+        assertEquals(9000, settings.port);
+        assertEquals("made", settings.newSecret);
     }
 
     @Test
@@ -254,6 +294,11 @@ class SettingsTest {
         leeway,        9999999999
         ping,          5s
         ping,          'a\r\nb'
+        ping,          0.099
+        secret,        ' s'
+        secret,        's\n'
+        secret,        's\uFFFD'
+        feed,          'http://h/\uFFFD'
         max-listeners, 0
         max-listeners, -1
         max-listeners, 2147483648

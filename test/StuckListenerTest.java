@@ -49,7 +49,7 @@ class StuckListenerTest {
              RawClient stuck = stuck(server); RawClient good = RawClient.admitted(server.port(), "/")) {
             server.awaitListeners(2);
             int posted = 0;
-            for (; server.server.listeners() == 2 && posted < 200; posted++) {
+            for (; server.server.broadcaster.size() == 2 && posted < 200; posted++) {
                 server.post(LARGE);
                 good.text();
             }

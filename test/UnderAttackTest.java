@@ -113,7 +113,7 @@ class UnderAttackTest {
                 }
             });
             server.awaitListeners(2);
-            for (int i = 0; server.server.listeners() == 2; i++)
+            for (int i = 0; server.server.broadcaster.size() == 2; i++)
                 serves(server, good, "meanwhile " + i);
             String line = server.awaitLog("dropped");
             assertTrue(line.contains(": 1008 listeners have nothing to say"), line);

@@ -41,7 +41,7 @@ final class TestServer implements AutoCloseable {
     }
 
     int feedPort() {
-        return server.feedPort(0);
+        return ((NanoStreamWs.PostFeed) server.feeds.getFirst()).port();
     }
 
     /** Posts a message; returns the status. */
@@ -75,7 +75,7 @@ final class TestServer implements AutoCloseable {
     }
 
     void awaitListeners(int count) {
-        await(count + " listeners", () -> server.listeners() == count);
+        await(count + " listeners", () -> server.broadcaster.size() == count);
     }
 
     static void await(String what, BooleanSupplier condition) {
