@@ -74,6 +74,7 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.lang.AutoCloseable;
+import java.lang.Boolean;
 import java.lang.Character;
 import java.lang.Double;
 import java.lang.Error;
@@ -151,6 +152,7 @@ import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -2846,10 +2848,10 @@ public final class NanoStreamWs {
         final InputStream source;
         final Publisher publisher;
         final EventLog events;
-        final Runnable atEnd;
+        final Consumer<Boolean> atEnd;
 
-        /** @param atEnd run when the input has ended or failed */
-        LineFeed(InputStream source, Publisher publisher, EventLog events, Runnable atEnd) {
+        /** @param atEnd told when the input has ended, and whether by a failure */
+        LineFeed(InputStream source, Publisher publisher, EventLog events, Consumer<Boolean> atEnd) {
             this.source = source;
             this.publisher = publisher;
             this.events = events;
@@ -2858,9 +2860,9 @@ public final class NanoStreamWs {
 
         @Override
         public void start() {
+            events.add(Event.START, "feed - takes lines from standard input");
             // A platform thread, since reading standard input would pin a virtual one.
             Thread.ofPlatform().daemon().name("stdin").start(this::run);
-            events.add(Event.START, "feed - takes lines from standard input");
         }
 
         /** Nothing interrupts a read of standard input. What it still brings is refused by the log. */
@@ -2871,13 +2873,28 @@ public final class NanoStreamWs {
         public void close() { }
 
         private void run() {
+            boolean failed = false;
             try {
                 readLines();
                 events.add(Event.FEED, "- has ended");
             } catch (IOException e) {
+                failed = true;
                 events.add(Event.FEED, "- has failed: " + e.getMessage());
             }
-            atEnd.run();
+            atEnd.accept(failed);
+        }
+
+        /** Whether the parent has closed standard input. Its descriptor is then the first file that the Java
+         * runtime opened, one of its own, whose bytes would be broadcast. Known where there is a /proc. */
+        static boolean isStandardInputClosed() {
+            Path descriptor = Path.of("/proc/self/fd/0");
+            if (!Files.exists(descriptor.getParent())) return false;
+            try {
+                Path home = Path.of(System.getProperty("java.home")).toRealPath();
+                return descriptor.toRealPath().startsWith(home);
+            } catch (IOException e) { // a pipe or a socket has no real path
+                return false;
+            }
         }
 
         /** Takes lines until the input ends. What cannot be broadcast is logged and left out. */
@@ -3221,6 +3238,7 @@ public final class NanoStreamWs {
         final ReentrantLock closing = new ReentrantLock();
         final CountDownLatch closed = new CountDownLatch(1);
         private Door door;
+        volatile int status; // the process will exit with it
 
         /** @param clock the time that tokens are judged by */
         Server(Settings settings, InstantSource clock, EventLog events) {
@@ -3288,9 +3306,15 @@ public final class NanoStreamWs {
         private Source feed(Feed feed) throws IOException {
             if (!feed.isStandardInput())
                 return new PostFeed(feed.host, feed.port, feed.path, publisher, clock, events);
-            boolean only = settings.feeds.size() == 1;
-            Runnable atEnd = only ? this::close : () -> { }; // nothing can come any more
-            return new LineFeed(System.in, publisher, events, atEnd);
+            if (LineFeed.isStandardInputClosed())
+                throw new IOException("--feed - wants standard input: it is closed");
+            return new LineFeed(System.in, publisher, events, this::lineFeedEnded);
+        }
+
+        private void lineFeedEnded(boolean failed) {
+            if (settings.feeds.size() > 1) return; // the others go on
+            status = failed ? 1 : 0;
+            close();
         }
 
         private void warn() {
@@ -3416,7 +3440,7 @@ public final class NanoStreamWs {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             server.close();
             events.close();
-            Runtime.getRuntime().halt(0); // a shutdown that was asked for is no failure, so not 143
+            Runtime.getRuntime().halt(server.status); // a shutdown that was asked for is no failure: not 143
         }));
         server.closed.await();
         System.exit(0);

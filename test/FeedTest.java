@@ -352,7 +352,7 @@ class FeedTest extends SharedServer {
             NanoStreamWs.Publisher publisher =
                 new NanoStreamWs.Publisher(broadcaster, new NanoStreamWs.NanoBlocks(InstantSource.system()));
             try (var events = new NanoStreamWs.EventLog(new PrintStream(log, true, UTF_8), InstantSource.system())) {
-                new NanoStreamWs.LineFeed(input, publisher, events, () -> { }).readLines();
+                new NanoStreamWs.LineFeed(input, publisher, events, failed -> { }).readLines();
             }
             for (NanoStreamWs.Segment segment = first; segment != null; segment = segment.next)
                 frames.write(segment.bytes, 0, segment.limit);

@@ -189,4 +189,56 @@ class ProcessTest {
             assertEquals(1, server.lines().stream().filter(line -> line.contains("accept fails")).count());
         }
     }
+
+    /** A server whose command line a shell completes: with a redirection, say. */
+    private static ServerProcess shell(String before, String arguments, String after) throws IOException {
+        String command = before + " exec " + String.join(" ", ServerProcess.command("")) + ' ' + arguments + ' ' + after;
+        return new ServerProcess(new ProcessBuilder("bash", "-c", command), line -> { });
+    }
+
+    @Test
+    @DisplayName("standard input that the parent closed is not a feed: another file would be read in its place")
+    void refusesAClosedStandardInput() throws Exception {
+        try (ServerProcess server = shell("", "--port=0 --host=127.0.0.1 --feed -", "<&-")) {
+            assertEquals(1, server.exit());
+            assertEquals(List.of("NanoStreamWs: --feed - wants standard input: it is closed"), server.lines());
+        }
+    }
+
+    @Test
+    void endsWithStatusOneWhenItsOnlyFeedFails() throws Exception {
+        try (ServerProcess server = shell("", "--port=0 --host=127.0.0.1 --feed -", "</tmp")) {
+            assertEquals(1, server.exit());
+            server.await(" feed - has failed: Is a directory$");
+        }
+    }
+
+    @Test
+    void endsWithStatusOneWhenATokenCannotBeWritten() throws Exception {
+        try (ServerProcess server = shell("", "--token --secret x", ">/dev/full")) {
+            assertEquals(1, server.exit());
+            assertEquals(List.of("NanoStreamWs: the token could not be written"), server.lines());
+        }
+    }
+
+    @Test
+    @DisplayName("a secret that the locale cannot decode is refused: everybody could guess what is left of it")
+    void refusesASecretThatTheLocaleCannotDecode() throws Exception {
+        for (String before : List.of("LC_ALL=C", "NANO_STREAM_SECRET=$'\\xd0\\xba' LC_ALL=C"))
+            try (ServerProcess server = shell(before, "--port=0", before.startsWith("LC") ? "--secret $'\\xd0\\xba'"
+                    : "--secret")) {
+                assertEquals(2, server.exit());
+                server.await("^NanoStreamWs: --secret has a character that the locale cannot decode");
+            }
+    }
+
+    @Test
+    @DisplayName("a token is the same in a locale that has digits of its own")
+    void makesTokensInEveryLocale() throws Exception {
+        List<String> command = ServerProcess.command("-Duser.language=ar -Duser.country=EG", "--token", "--secret=s");
+        try (ServerProcess tool = new ServerProcess(new ProcessBuilder(command), line -> { });
+             ServerProcess server = ServerProcess.of("--port=0", "--host=127.0.0.1", "--secret=s")) {
+            RawClient.admitted(server.port(), "/?t=" + tool.output().strip()).close();
+        }
+    }
 }
