@@ -64,6 +64,7 @@
  */
 
 
+
 import java.io.BufferedInputStream;
 import java.io.BufferedOutputStream;
 import java.io.ByteArrayOutputStream;
@@ -84,9 +85,11 @@ import java.lang.IllegalStateException;
 import java.lang.IndexOutOfBoundsException;
 import java.lang.Integer;
 import java.lang.InterruptedException;
+import java.lang.LinkageError;
 import java.lang.Long;
 import java.lang.Math;
 import java.lang.Number;
+import java.lang.OutOfMemoryError;
 import java.lang.Override;
 import java.lang.Runnable;
 import java.lang.Runtime;
@@ -153,6 +156,7 @@ import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
+import java.util.function.IntConsumer;
 import java.util.function.Supplier;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -182,6 +186,7 @@ public final class NanoStreamWs {
         // A request:
         static final int MAX_TOKEN = 8 * 1024;          // characters; parsed before the client is known
         static final int MAX_HEAD = 2 * MAX_TOKEN;      // bytes of a head: a token, and a browser's cookies
+        static final int MAX_HEADS = 4 * 1024 * 1024;   // bytes of all unfinished heads of a port
         static final int MAX_FIELDS = 100;              // header fields; browsers send some twenty
         static final int HEAD_TIMEOUT = 10_000;         // ms for a whole head: a byte a second does not help
         static final int BODY_TIMEOUT = 30_000;         // ms for the body of a POST
@@ -192,7 +197,6 @@ public final class NanoStreamWs {
         // A message of the feed:
         static final int MAX_MESSAGE = 1024 * 1024;     // bytes; a Nano block has some 1,000
         static final int MAX_JSON_DEPTH = 64;           // the parser recurses; a callback has three levels
-        static final int MIN_DEFLATED = 64;             // bytes; compressing a smaller one gains nothing
 
         // What a listener sends:
         static final int MAX_CONTROL_PAYLOAD = 125;     // bytes, RFC 6455 §5.5
@@ -386,10 +390,19 @@ public final class NanoStreamWs {
                 offer(event, text);
         }
 
-        /** Logs what is a fault of this server, with its stack trace in the same line. */
+        /** Logs what is a fault of this server, with its stack trace in the same line. One after which it
+         * would only seem to run ends the process, whatever happens on the way. */
         void fault(Throwable e) {
-            String trace = Arrays.toString(e.getStackTrace());
-            add(Event.FAULT, quote(e.toString()) + " at " + trace);
+            boolean fatal = e instanceof OutOfMemoryError || e instanceof LinkageError;
+            try {
+                String trace = Arrays.toString(e.getStackTrace());
+                add(Event.FAULT, quote(e.toString()) + " at " + trace);
+                if (fatal)
+                    close();
+            } finally {
+                if (fatal)
+                    Runtime.getRuntime().halt(1);
+            }
         }
 
         /** How often the event has happened. */
@@ -687,8 +700,13 @@ public final class NanoStreamWs {
             Map<String, List<String>> fields = new HashMap<>();
             for (int i = 1; i < lines.length; i++)
                 addField(lines[i], fields);
-            // 4. §3.2: the target
-            String[] target = originForm(words[1]).split("\\?", 2);
+            // 4. §3.2.1: origin-form; §3.2.2: "a server MUST accept the absolute-form"
+            String form = words[1];
+            if (!form.startsWith("/"))
+                form = AUTHORITY.matcher(form).replaceFirst("/");
+            if (!form.startsWith("/") || !all(form, TARGET_SIGNS))
+                throw malformed("expected a path");
+            String[] target = form.split("\\?", 2);
             String path = percentDecode(target[0]);
             String query = target.length == 1 ? "" : target[1];
             // 5. §3.2: one Host, which HTTP/1.0 can do without
@@ -709,16 +727,6 @@ public final class NanoStreamWs {
             String name = parts[0].toLowerCase(Locale.ROOT);
             List<String> values = fields.computeIfAbsent(name, n -> new ArrayList<>(1));
             values.add(parts[1].strip());
-        }
-
-        /** §3.2.1: origin-form; §3.2.2: "a server MUST accept the absolute-form". */
-        private static String originForm(String target) throws Refusal {
-            String form = target;
-            if (!target.startsWith("/"))
-                form = AUTHORITY.matcher(target).replaceFirst("/");
-            if (!form.startsWith("/") || !all(form, TARGET_SIGNS))
-                throw malformed("expected a path");
-            return form;
         }
 
         private static String withoutCr(String line) throws Refusal {
@@ -842,13 +850,16 @@ public final class NanoStreamWs {
         static final byte[] END = {'\r', '\n', '\r', '\n'};
         final Socket socket;
         final OutputStream out;
+        final IntConsumer grown;
         private byte[] buffer = new byte[1024];
         private int start, end; // what was read and not yet taken
 
-        /** @param out is flushed before a read that may block, so that answers can be gathered until then */
-        RequestReader(Socket socket, OutputStream out) {
+        /** @param out is flushed before a read that may block, so that answers can be gathered until then
+         * @param grown told by how many bytes the buffer grows beyond its first KiB */
+        RequestReader(Socket socket, OutputStream out, IntConsumer grown) {
             this.socket = socket;
             this.out = out;
+            this.grown = grown;
         }
 
         /** Reads a head, within HEAD_TIMEOUT of its first byte.
@@ -921,8 +932,10 @@ public final class NanoStreamWs {
         /** Reads more, and moves what is buffered to the front. False at the end of the stream. */
         private boolean fill(long deadline) throws IOException, Refusal {
             boolean filled = end == buffer.length; // more comes than expected
-            if (filled && buffer.length < Limits.MAX_HEAD)
+            if (filled && buffer.length < Limits.MAX_HEAD) {
+                grown.accept(buffer.length);
                 buffer = Arrays.copyOf(buffer, 2 * buffer.length);
+            }
             System.arraycopy(buffer, start, buffer, 0, end - start);
             end -= start;
             start = 0;
@@ -1362,13 +1375,14 @@ public final class NanoStreamWs {
             return Arrays.copyOf(frame.array(), frame.position());
         }
 
-        /** Compresses a message by itself (RFC 7692 §7.2.1); null if that does not make it smaller. */
+        /** Compresses a message by itself (RFC 7692 §7.2.1), also where that makes it some bytes larger:
+         * there are clients that do not expect one that is not compressed among others that are. */
         static byte[] compress(Deflater deflater, byte[] message) {
-            byte[] compressed = new byte[message.length];
+            byte[] compressed = new byte[message.length + message.length / 1000 + 64]; // enough for any
             deflater.reset();
             deflater.setInput(message);
             int length = deflater.deflate(compressed, 0, compressed.length, Deflater.SYNC_FLUSH);
-            return length == compressed.length ? null : Arrays.copyOf(compressed, length - TAIL.length);
+            return Arrays.copyOf(compressed, length - TAIL.length);
         }
 
         /** The payload of a close frame (§5.5.1): the code, and the reason, which is ASCII here. */
@@ -2041,7 +2055,7 @@ public final class NanoStreamWs {
     /** The log, the lanes, and the listeners in them. */
     static final class Broadcaster {
         final StreamLog plain = new StreamLog();
-        final StreamLog compressed = new StreamLog(); // the same frames, the larger messages compressed
+        final StreamLog compressed = new StreamLog(); // the same frames, the messages compressed
         final Watchdog watchdog;
         final List<Lane> lanes = new ArrayList<>();
 
@@ -2089,11 +2103,9 @@ public final class NanoStreamWs {
         }
 
         private void appendCompressed(Opcode opcode, byte[] payload) {
-            boolean worth = opcode == Opcode.TEXT && payload.length >= Limits.MIN_DEFLATED;
-            byte[] smaller = worth ? Frame.compress(deflater, payload) : null;
-            boolean done = smaller != null;
-            byte[] frame = Frame.of(opcode, done, done ? smaller : payload);
-            compressed.append(frame, opcode == Opcode.CLOSE);
+            boolean text = opcode == Opcode.TEXT; // a control frame is not compressed (RFC 7692 §5)
+            byte[] sent = text ? Frame.compress(deflater, payload) : payload;
+            compressed.append(Frame.of(opcode, text, sent), opcode == Opcode.CLOSE);
         }
 
         /** The log for a listener to be. It is counted before it takes its cursor, so from there the log has
@@ -2116,9 +2128,6 @@ public final class NanoStreamWs {
             appending.unlock();
         }
 
-        /** Takes a listener in, whose cursor may be behind already. */
-        void add(Listener listener) { laneOf(listener).add(listener); }
-
         /** The listener has gone. */
         void remove(Listener listener) {
             laneOf(listener).listeners.remove(listener);
@@ -2133,7 +2142,7 @@ public final class NanoStreamWs {
         }
 
         /** Any lane is as good, as long as it is the same one at the end. */
-        private Lane laneOf(Listener listener) {
+        Lane laneOf(Listener listener) {
             int hash = System.identityHashCode(listener);
             return lanes.get(hash % Limits.LANES);
         }
@@ -2179,12 +2188,13 @@ public final class NanoStreamWs {
      * that were not released, the oldest is closed. */
     static final class Acceptor {
         /** What is done with a connection. It is closed if that throws. */
-        interface Handler { void handle(Socket socket) throws IOException; }
+        interface Handler { void handle(Socket socket, IntConsumer grown) throws IOException; }
 
         final ServerSocket server;
         final Handler handler;
         final EventLog events;
         final Queue<Socket> open = new LinkedBlockingQueue<>(Limits.MAX_PENDING); // the oldest first
+        final AtomicInteger heads = new AtomicInteger(); // bytes, see Limits.MAX_HEADS
 
         /** Binds the port. @throws IOException if it cannot be had; the message says which and why */
         Acceptor(String host, int port, Handler handler, EventLog events) throws IOException {
@@ -2252,9 +2262,15 @@ public final class NanoStreamWs {
         }
 
         private void handle(Socket socket) {
+            AtomicInteger own = new AtomicInteger();
+            IntConsumer grown = bytes -> {
+                own.addAndGet(bytes);
+                if (heads.addAndGet(bytes) > Limits.MAX_HEADS)
+                    endOldest();
+            };
             try {
                 socket.setTcpNoDelay(true);
-                handler.handle(socket);
+                handler.handle(socket, grown);
             } catch (IOException e) { // the peer went away: no answer can reach it
                 Http.closeQuietly(socket);
             } catch (RuntimeException | Error e) { // ends this connection and no other
@@ -2262,6 +2278,7 @@ public final class NanoStreamWs {
                 Http.closeQuietly(socket);
             } finally {
                 open.remove(socket);
+                heads.addAndGet(-own.get());
             }
         }
     }
@@ -2299,11 +2316,9 @@ public final class NanoStreamWs {
             this.events = events;
         }
 
-        void close() { acceptor.close(); }
-
-        private void receive(Socket socket) throws IOException {
+        private void receive(Socket socket, IntConsumer grown) throws IOException {
             OutputStream out = socket.getOutputStream();
-            RequestReader reader = new RequestReader(socket, out);
+            RequestReader reader = new RequestReader(socket, out, grown);
             String peer = Http.remote(socket);
             Request request = null;
             byte[] answer;
@@ -2362,7 +2377,7 @@ public final class NanoStreamWs {
                     usedTokens.claim(accepted.claims());
                 socket.getOutputStream().write(accepted.response());
                 socket.setSoTimeout(0);
-                broadcaster.add(listener);
+                broadcaster.laneOf(listener).add(listener);
                 admitted = true;
                 events.add(Event.ADMITTED, peer + ", now " + broadcaster.size());
                 // A fresh thread: the stack of this one would stay with every idle connection.
@@ -2460,8 +2475,6 @@ public final class NanoStreamWs {
             this.events = events;
         }
 
-        int port() { return acceptor.port(); }
-
         @Override
         public void start() { acceptor.start(); }
 
@@ -2473,9 +2486,9 @@ public final class NanoStreamWs {
 
         private boolean takesAnyPath() { return path.length == 1; } // it is / then
 
-        private void takeAll(Socket socket) throws IOException {
+        private void takeAll(Socket socket, IntConsumer grown) throws IOException {
             OutputStream out = new BufferedOutputStream(socket.getOutputStream(), 1024);
-            RequestReader reader = new RequestReader(socket, out);
+            RequestReader reader = new RequestReader(socket, out, grown);
             int idle = Limits.HEAD_TIMEOUT; // a connection on which nothing was posted may not stay
             boolean open = true;
             while (open) {
@@ -2972,6 +2985,26 @@ public final class NanoStreamWs {
             return text.toString();
         }
 
+        /** What is printed of a secret that was just made. @param listed whether the page's origin is
+         * admitted */
+        static String introduction(String secret, String page, boolean listed) {
+            byte[] key = secret.getBytes(UTF_8);
+            Instant now = Instant.now();
+            Duration hour = Duration.ofHours(1);
+            String link = page + '#' + sign(key, now, hour);
+            String none = "(its origin is not in the list of --origin: open a page of one that is)";
+            return """
+
+                secret %s
+                token  %s
+                page   %s
+
+                Open the page to see the stream. The secret makes tokens, and is a new one with every start.
+                Each token admits one listener, within the hour.
+
+                """.formatted(secret, sign(key, now, hour), listed ? link : none);
+        }
+
         private static String segment(String json) { return encode(json.getBytes(UTF_8)); }
 
         /** So many random bytes, as text. A secret wants 32 of them (RFC 7518 §3.2). */
@@ -3237,7 +3270,7 @@ public final class NanoStreamWs {
         final List<Source> feeds = new ArrayList<>();
         final ReentrantLock closing = new ReentrantLock();
         final CountDownLatch closed = new CountDownLatch(1);
-        private Door door;
+        Door door;
         volatile int status; // the process will exit with it
 
         /** @param clock the time that tokens are judged by */
@@ -3274,7 +3307,7 @@ public final class NanoStreamWs {
         private void startFeed(Feed feed, Source source) {
             source.start();
             if (!(source instanceof PostFeed post)) return;
-            String address = feed.host + ':' + post.port();
+            String address = feed.host + ':' + post.acceptor.port();
             boolean anyPath = feed.path.equals("/");
             String more = anyPath ? "" : "... (that path alone, maybe a secret, so it is not shown)";
             events.add(Event.START, "feed takes POSTs to http://" + address + '/' + more);
@@ -3377,7 +3410,7 @@ public final class NanoStreamWs {
             long end = System.nanoTime() + Limits.LINGER * 1_000_000L;
             while (door.places.get() > 0 && System.nanoTime() < end)
                 LockSupport.parkNanos(1_000_000);
-            door.close();
+            door.acceptor.close();
             feeds.forEach(Source::close);
             events.tick();
             String left = late.isEmpty() ? "" : "; " + late.size() + " listeners were still there";
@@ -3427,41 +3460,31 @@ public final class NanoStreamWs {
     }
 
     private static void serve(Settings settings) throws Exception {
+        EventLog events = new EventLog(System.err, InstantSource.system());
         // A lane without its walker would be half a server.
         Thread.setDefaultUncaughtExceptionHandler((thread, e) -> {
-            System.err.println("NanoStreamWs: " + thread.getName() + " failed: " + e);
-            Runtime.getRuntime().halt(1);
+            try {
+                events.fault(e);
+                events.close();
+            } finally {
+                Runtime.getRuntime().halt(1);
+            }
         });
-        EventLog events = new EventLog(System.err, InstantSource.system());
         Server server = new Server(settings, InstantSource.system(), events);
         server.start();
-        if (settings.newSecret != null)
-            tellNewSecret(settings.newSecret, server.page());
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             server.close();
             events.close();
             Runtime.getRuntime().halt(server.status); // a shutdown that was asked for is no failure: not 143
         }));
+        if (settings.newSecret != null) {
+            String page = server.page();
+            String origin = page.substring(0, page.length() - 1);
+            boolean listed = server.handshake.origins.admits(origin);
+            // At once, so that no line of the log comes between.
+            System.err.print(Issuer.introduction(settings.newSecret, page, listed));
+        }
         server.closed.await();
         System.exit(0);
-    }
-
-    private static void tellNewSecret(String secret, String page) {
-        byte[] key = secret.getBytes(UTF_8);
-        Instant now = Instant.now();
-        Duration hour = Duration.ofHours(1);
-        String text = """
-
-            secret %s
-            token  %s
-            page   %s#%s
-
-            Open the page to see the stream. The secret makes tokens, and is a new one with every start.
-            Each token admits one listener, within the hour.
-
-            """;
-        String token = Issuer.sign(key, now, hour);
-        String another = Issuer.sign(key, now, hour);
-        System.err.print(text.formatted(secret, token, page, another)); // at once: no log line comes between
     }
 }

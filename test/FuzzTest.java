@@ -606,7 +606,7 @@ class FuzzTest {
         /** Reads requests, with a body each, until the end or a refusal, which is the last of them. */
         private static Object readAll(Socket socket, int body, List<Object> all) throws IOException {
             all.clear();
-            var reader = new NanoStreamWs.RequestReader(socket, OutputStream.nullOutputStream());
+            var reader = new NanoStreamWs.RequestReader(socket, OutputStream.nullOutputStream(), bytes -> { });
             try {
                 for (NanoStreamWs.Request request; (request = reader.head(10_000)) != null; ) {
                     all.add(request);

@@ -225,8 +225,8 @@ class ProcessTest {
     @DisplayName("a secret that the locale cannot decode is refused: everybody could guess what is left of it")
     void refusesASecretThatTheLocaleCannotDecode() throws Exception {
         for (String before : List.of("LC_ALL=C", "NANO_STREAM_SECRET=$'\\xd0\\xba' LC_ALL=C"))
-            try (ServerProcess server = shell(before, "--port=0", before.startsWith("LC") ? "--secret $'\\xd0\\xba'"
-                    : "--secret")) {
+            try (ServerProcess server = shell(before, String.join(" ", FREE),
+                    before.startsWith("LC") ? "--secret $'\\xd0\\xba'" : "--secret")) {
                 assertEquals(2, server.exit());
                 server.await("^NanoStreamWs: --secret has a character that the locale cannot decode");
             }
@@ -237,7 +237,7 @@ class ProcessTest {
     void makesTokensInEveryLocale() throws Exception {
         List<String> command = ServerProcess.command("-Duser.language=ar -Duser.country=EG", "--token", "--secret=s");
         try (ServerProcess tool = new ServerProcess(new ProcessBuilder(command), line -> { });
-             ServerProcess server = ServerProcess.of("--port=0", "--host=127.0.0.1", "--secret=s")) {
+             ServerProcess server = ServerProcess.of(FREE[0], FREE[1], FREE[2], "--secret=s")) {
             RawClient.admitted(server.port(), "/?t=" + tool.output().strip()).close();
         }
     }

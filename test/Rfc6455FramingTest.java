@@ -1,3 +1,4 @@
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.IOException;
@@ -278,7 +279,7 @@ class Rfc6455FramingTest extends SharedServer {
                     try (RawClient client = open(deflate)) {
                         send(client, RawClient.concat(frame(FIN | TEXT, "before"), wrong, frame(FIN | PING, "after"),
                             frame(FIN | TEXT, "after")), piece);
-                        assertFrame(client, TEXT, "before");
+                        assertMessage(client, TEXT, "before".getBytes(UTF_8));
                         assertFails(client, 1002);
                     } catch (AssertionError | IOException e) {
                         throw new AssertionError(what + ", in pieces of " + piece + ": " + e.getMessage(), e);

@@ -343,7 +343,11 @@ class Rfc9112RequestTest {
             }
 
             NanoStreamWs.RequestReader reader() throws IOException {
-                return new NanoStreamWs.RequestReader(socket, OutputStream.nullOutputStream());
+                return reader(OutputStream.nullOutputStream());
+            }
+
+            NanoStreamWs.RequestReader reader(OutputStream out) {
+                return new NanoStreamWs.RequestReader(socket, out, bytes -> { });
             }
 
             /** Sends from another thread, since the sockets' buffers may be less than this is. */
@@ -422,7 +426,7 @@ class Rfc9112RequestTest {
             System.arraycopy(request, 0, both, request.length, request.length);
             try (Connection connection = new Connection()) {
                 OneByOne feeder = new OneByOne(connection, both);
-                NanoStreamWs.RequestReader reader = new NanoStreamWs.RequestReader(connection.socket, feeder);
+                NanoStreamWs.RequestReader reader = connection.reader(feeder);
                 for (int i = 1; i <= 2; i++) {
                     assertEquals("/one", reader.head(IDLE).path());
                     assertArrayEquals(body, reader.body(body.length));
@@ -474,8 +478,8 @@ class Rfc9112RequestTest {
         @ValueSource(strings = {"\r\n", "\r\n\r\n"})
         void ignoresEmptyLinesThatComeByteByByte(String empty) throws Exception {
             try (Connection connection = new Connection()) {
-                NanoStreamWs.RequestReader reader = new NanoStreamWs.RequestReader(connection.socket,
-                    new OneByOne(connection, (empty + HEAD).getBytes(ISO_8859_1)));
+                NanoStreamWs.RequestReader reader =
+                    connection.reader(new OneByOne(connection, (empty + HEAD).getBytes(ISO_8859_1)));
                 assertEquals("/a", reader.head(IDLE).path());
             }
         }
@@ -570,7 +574,7 @@ class Rfc9112RequestTest {
                         connection.send("a");
                     }
                 };
-                NanoStreamWs.RequestReader reader = new NanoStreamWs.RequestReader(connection.socket, feeder);
+                NanoStreamWs.RequestReader reader = connection.reader(feeder);
                 assertTimeoutPreemptively(Duration.ofSeconds(3),
                     () -> refused(NanoStreamWs.Rejection.TOO_SLOW, () -> reader.head(20)));
             }

@@ -48,6 +48,29 @@ class UnderAttackTest {
     }
 
     @Test
+    @DisplayName("unfinished heads have a bound in all: beyond it the oldest connection ends")
+    void manyLargeUnfinishedHeadsTakeNoMoreThanTheirBound() throws Exception {
+        int bound = NanoStreamWs.Limits.MAX_HEADS;
+        byte[] head = ("GET / HTTP/1.1\r\nCookie: " + "x".repeat(NanoStreamWs.Limits.MAX_HEAD - 1000)).getBytes(UTF_8);
+        List<RawClient> crowd = new ArrayList<>();
+        try (TestServer server = new TestServer()) {
+            for (int i = 0; i < 3 * bound / head.length; i++) {
+                RawClient client = new RawClient(server.port());
+                client.send(head);
+                crowd.add(client);
+                int heads = server.server.door.acceptor.heads.get();
+                assertTrue(heads < 2 * bound, heads + " bytes");
+            }
+            server.awaitLog("is closed: too many others wait as well");
+            try (RawClient good = RawClient.admitted(server.port(), "/")) {
+                serves(server, good, "hello");
+            }
+            close(crowd);
+            TestServer.await("nothing is kept", () -> server.server.door.acceptor.heads.get() == 0);
+        }
+    }
+
+    @Test
     void beyondTheMostPendingTheOldestEndsAndTheLogSaysSo() throws Exception {
         List<RawClient> silent = new ArrayList<>();
         try (TestServer server = new TestServer()) {

@@ -55,7 +55,7 @@ final class EchoServer implements AutoCloseable {
         try {
             socket.setTcpNoDelay(true);
             OutputStream out = socket.getOutputStream();
-            NanoStreamWs.RequestReader reader = new NanoStreamWs.RequestReader(socket, out);
+            NanoStreamWs.RequestReader reader = new NanoStreamWs.RequestReader(socket, out, bytes -> { });
             try {
                 NanoStreamWs.Request request = reader.head(NanoStreamWs.Limits.HEAD_TIMEOUT);
                 if (request == null) {
@@ -97,8 +97,8 @@ final class EchoServer implements AutoCloseable {
                 return;
             byte[] whole = message.toByteArray();
             message = new ByteArrayOutputStream();
-            byte[] smaller = deflater == null ? null : NanoStreamWs.Frame.compress(deflater, whole);
-            send(type, smaller != null, smaller != null ? smaller : whole);
+            boolean compressed = deflater != null;
+            send(type, compressed, compressed ? NanoStreamWs.Frame.compress(deflater, whole) : whole);
         }
     }
 }

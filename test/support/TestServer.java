@@ -41,7 +41,7 @@ final class TestServer implements AutoCloseable {
     }
 
     int feedPort() {
-        return ((NanoStreamWs.PostFeed) server.feeds.getFirst()).port();
+        return ((NanoStreamWs.PostFeed) server.feeds.getFirst()).acceptor.port();
     }
 
     /** Posts a message; returns the status. */
