@@ -152,6 +152,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.atomic.DoubleAccumulator;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
@@ -182,9 +183,10 @@ public final class NanoStreamWs {
     // The bounds of the core. What an operator may want to change is an option instead: see Settings.
 
     /** Bounds, each with its unit and its reason. */
-    static final class Limits {
+    static class Limits {
         // A request:
         static final int MAX_TOKEN = 8 * 1024;          // characters; parsed before the client is known
+        static final long MAX_EXPIRES = 253_402_300_800L; // Unix time: the year 10000
         static final int MAX_HEAD = 2 * MAX_TOKEN;      // bytes of a head: a token, and a browser's cookies
         static final int MAX_HEADS = 4 * 1024 * 1024;   // bytes of all unfinished heads of a port
         static final int MAX_FIELDS = 100;              // header fields; browsers send some twenty
@@ -213,7 +215,6 @@ public final class NanoStreamWs {
         static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; no token is taken beyond it
         static final int SEGMENT = 64 * 1024;           // bytes of a segment, so of a write; or one frame
         static final int WINDOW = 256 * 1024;           // bytes that lanes may lag when a POST is answered
-        static final int WINDOW_PAUSE = 1;              // ms until a POST looks at the lanes' lag again
         static final int LANES = 16;                    // threads that write; a blocked one holds up its lane
         static final int LOOK = 20;                     // ms between two looks at a lane
         static final int MAX_RELIEF = 1024;             // threads that one look gives to a lane, at most
@@ -256,7 +257,7 @@ public final class NanoStreamWs {
     }
 
     /** The close codes that this server sends (RFC 6455 §7.4.1), and those that it takes. */
-    static final class CloseCode {
+    static class CloseCode {
         static final int GOING_AWAY = 1001, PROTOCOL_ERROR = 1002;
         static final int INVALID_PAYLOAD = 1007, POLICY_VIOLATION = 1008, MESSAGE_TOO_BIG = 1009;
 
@@ -271,7 +272,7 @@ public final class NanoStreamWs {
     }
 
     /** What a peer did against RFC 6455: it fails the connection with the code (§7.1.7). */
-    static final class ProtocolException extends IOException {
+    static class ProtocolException extends IOException {
         final int code;
 
         /** The reason goes onto the wire: a constant, never what the peer sent, at most 123 bytes (§5.5). */
@@ -282,7 +283,7 @@ public final class NanoStreamWs {
     }
 
     /** Header fields of answers, each with its CRLF. */
-    static final class Fields {
+    static class Fields {
         static final String CLOSE = "Connection: close\r\n";
         /** For an answer that no cache may keep, and whose type no browser may guess. */
         static final String UNCACHED =
@@ -332,16 +333,13 @@ public final class NanoStreamWs {
     }
 
     /** A refused request. The detail is for the log; what a client sent stands in it only quoted. */
-    static final class Refusal extends Exception {
+    static class Refusal extends Exception {
         final Rejection why;
 
-        Refusal(Rejection why) {
-            super(why.text, null, false, false);
-            this.why = why;
-        }
-
-        Refusal(Rejection why, String detail) {
-            super(why.text + ": " + detail, null, false, false);
+        /** @param detail none, or one */
+        Refusal(Rejection why, String... detail) {
+            super(why.text + (detail.length == 0 ? "" : ": " + detail[0]),
+                null, false, false);
             this.why = why;
         }
     }
@@ -359,9 +357,9 @@ public final class NanoStreamWs {
     }
 
     /** The log: one line an event, with the time and what happened. Only {@link #close} blocks. */
-    static final class EventLog implements AutoCloseable {
+    static class EventLog implements AutoCloseable {
         /** How often an event happened, and how many more lines it may have now; below 0: lines left out. */
-        private static final class Tally {
+        static class Tally {
             final LongAdder count = new LongAdder();
             final AtomicInteger allowance = new AtomicInteger(Limits.LOG_BURST);
         }
@@ -473,8 +471,8 @@ public final class NanoStreamWs {
         record Arr(List<Json> elements) implements Json { }
         record Str(String value) implements Json { }
         record Num(String text) implements Json { }
-        record Bool(boolean value) implements Json { }
-        record Null() implements Json { }
+        /** true, false or null. */
+        record Word(String text) implements Json { }
 
         /** What is wrong with a text, and at which character. */
         final class JsonException extends Exception {
@@ -503,21 +501,21 @@ public final class NanoStreamWs {
             final StringBuilder value = new StringBuilder();
             final Matcher number;
 
-            private Parser(String text) {
+            Parser(String text) {
                 this.text = text;
                 this.number = NUMBER.matcher(text);
             }
 
-            private Json value(int depth) throws JsonException {
+            Json value(int depth) throws JsonException {
                 if (depth > Limits.MAX_JSON_DEPTH) // §9 allows a limit
                     throw expected("at most " + Limits.MAX_JSON_DEPTH + " levels");
                 return switch (peek()) {
                     case '{' -> object(depth);
                     case '[' -> array(depth);
                     case '"' -> new Str(string());
-                    case 't' -> word("true", new Bool(true));
-                    case 'f' -> word("false", new Bool(false));
-                    case 'n' -> word("null", new Null());
+                    case 't' -> word("true");
+                    case 'f' -> word("false");
+                    case 'n' -> word("null");
                     default -> number();
                 };
             }
@@ -551,10 +549,10 @@ public final class NanoStreamWs {
                 return new Arr(elements);
             }
 
-            private Json word(String word, Json value) throws JsonException {
+            private Word word(String word) throws JsonException {
                 if (!text.startsWith(word, at)) throw expected("a value");
                 at += word.length();
-                return value;
+                return new Word(word);
             }
 
             private String string() throws JsonException {
@@ -610,7 +608,7 @@ public final class NanoStreamWs {
             }
 
             /** The next character that is no space. */
-            private int peek() {
+            int peek() {
                 while (here() <= ' ' && SPACES.indexOf(here()) >= 0)
                     at++;
                 return here();
@@ -621,7 +619,7 @@ public final class NanoStreamWs {
                 return text.charAt(at);
             }
 
-            private JsonException expected(String what) {
+            JsonException expected(String what) {
                 return new JsonException("expected " + what + " at character " + at);
             }
         }
@@ -666,7 +664,7 @@ public final class NanoStreamWs {
     }
 
     /** The rules and texts of HTTP that have no state. */
-    static final class Http {
+    static class Http {
         /** RFC 9110 §5.6.7: IMF-fixdate. */
         static final DateTimeFormatter DATE =
             DateTimeFormatter.ofPattern("EEE, dd MMM yyyy HH:mm:ss 'GMT'", Locale.US)
@@ -720,7 +718,7 @@ public final class NanoStreamWs {
 
         /** §5: field-line = field-name ":" OWS field-value OWS. A space before the name is obs-fold (§5.2),
          * and one before the colon smuggles (§5.1): with either, the name is no token. */
-        private static void addField(String line, Map<String, List<String>> fields) throws Refusal {
+        static void addField(String line, Map<String, List<String>> fields) throws Refusal {
             String[] parts = line.split(":", 2);
             if (parts.length != 2 || !isToken(parts[0]))
                 throw malformed("expected a field name and a colon");
@@ -729,7 +727,7 @@ public final class NanoStreamWs {
             values.add(parts[1].strip());
         }
 
-        private static String withoutCr(String line) throws Refusal {
+        static String withoutCr(String line) throws Refusal {
             if (!line.endsWith("\r")) throw malformed("expected CRLF after each line of the head");
             String text = line.substring(0, line.length() - 1);
             for (int i = 0; i < text.length(); i++) {
@@ -742,7 +740,7 @@ public final class NanoStreamWs {
         static boolean isToken(String word) { return !word.isEmpty() && all(word, TOKEN_SIGNS); }
 
         /** Whether all characters are ASCII letters, digits or one of the signs. */
-        private static boolean all(String text, String signs) {
+        static boolean all(String text, String signs) {
             for (int i = 0; i < text.length(); i++) {
                 char c = text.charAt(i);
                 boolean alphanumeric = c < 0x7F && Character.isLetterOrDigit(c);
@@ -846,7 +844,7 @@ public final class NanoStreamWs {
     }
 
     /** Reads the requests of one connection, one after the other. Used by one thread. */
-    static final class RequestReader {
+    static class RequestReader {
         static final byte[] END = {'\r', '\n', '\r', '\n'};
         final Socket socket;
         final OutputStream out;
@@ -910,7 +908,7 @@ public final class NanoStreamWs {
         /** What the peer sent behind the last request. */
         byte[] rest() { return Arrays.copyOfRange(buffer, start, end); }
 
-        private static long deadline(int millis) { return System.nanoTime() + millis * 1_000_000L; }
+        static long deadline(int millis) { return System.nanoTime() + millis * 1_000_000L; }
 
         /** RFC 9112 §2.2: a server "SHOULD ignore at least one empty line (CRLF)" before a request. */
         private void skipEmptyLines(long deadline) throws IOException, Refusal {
@@ -967,9 +965,11 @@ public final class NanoStreamWs {
 
         /** RFC 6454 §7.1: [ scheme "://" ] [ "*." ] host [ ":" port ], or null. */
         static Origin parse(String text) {
-            if (OPAQUE.contains(text)) return new Origin(text, false, "", ANY_PORT);
+            if (OPAQUE.contains(text))
+                return new Origin(text, false, "", ANY_PORT);
             Matcher match = FORM.matcher(text.toLowerCase(Locale.ROOT));
-            if (!match.matches()) return null;
+            if (!match.matches())
+                return null;
             String scheme = match.group(1);
             boolean subdomains = match.group(2) != null;
             String digits = match.group(4);
@@ -977,6 +977,20 @@ public final class NanoStreamWs {
             if (digits != null)
                 port = Integer.parseInt(digits);
             return new Origin(scheme, subdomains, match.group(3), port);
+        }
+
+        /** Whether a list admits a client. An empty one admits every client, with an origin or without.
+         * @param field the Origin field, or null where there was none */
+        static boolean isAdmitted(List<Origin> allowed, String field) {
+            if (allowed.isEmpty())
+                return true;
+            if (field == null)
+                return false;
+            Origin origin = parse(field);
+            // What is no origin has no scheme. "null" (§7.3: one that must not be told) is one of its own.
+            if (origin == null || origin.scheme == null || origin.subdomains)
+                return false;
+            return allowed.stream().anyMatch(entry -> entry.admits(origin));
         }
 
         /** Whether this entry of a list admits an origin. */
@@ -991,28 +1005,11 @@ public final class NanoStreamWs {
         }
     }
 
-    /** The origins that are admitted; an empty list admits every client, with an origin or without. */
-    record OriginPolicy(List<Origin> allowed) {
-        /** @param field the Origin field, or null where there was none */
-        boolean admits(String field) {
-            if (allowed.isEmpty())
-                return true;
-            if (field == null)
-                return false;
-            Origin origin = Origin.parse(field);
-            // What is no origin has no scheme. "null" (§7.3: one that must not be told) counts as one of its
-            // own.
-            if (origin == null || origin.scheme == null || origin.subdomains)
-                return false;
-            return allowed.stream().anyMatch(entry -> entry.admits(origin));
-        }
-    }
-
     // ---- 7. Token (RFC 7515, 7519, 8725) ------------------------------------------------------------------
     // A JSON Web Token with HS256, and nothing else: the token chooses neither its algorithm nor its key.
 
     /** base64url without padding (RFC 4648 §5, RFC 7515 §2). Bytes have one spelling; no other is taken. */
-    static final class Base64Url {
+    static class Base64Url {
         static final String ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         static final byte[] VALUES = new byte[128]; // by character; -1 where it stands for nothing
 
@@ -1052,7 +1049,7 @@ public final class NanoStreamWs {
     /** Verifies tokens. There is one algorithm on purpose, and another would be a new version of this file
      * (RFC 8725 §3.2). A secret is meant for tokens of this server alone (§3.12): what it signs is from
      * the issuer, and for any listener, so iss and sub are not asked for (§3.8). */
-    static final class Jwt {
+    static class Jwt {
         /** Returns the claims of a token that is good now, or throws why it is not. It may be a used one. */
         static Claims verify(String token, List<byte[]> secrets, Instant now, Duration leeway)
                 throws Refusal {
@@ -1084,6 +1081,8 @@ public final class NanoStreamWs {
             if (!payload.containsKey("exp"))
                 throw new Refusal(Rejection.TOKEN_WITHOUT_EXPIRATION);
             double expires = numericDate(payload, "exp");
+            if (expires > Limits.MAX_EXPIRES)
+                throw invalid("exp is after the year 9999; is it in milliseconds?");
             double time = unixTime(now);
             double skew = leeway.toMillis() / 1e3;
             // §4.1.4: "the current date/time MUST be before the expiration date/time"
@@ -1100,7 +1099,7 @@ public final class NanoStreamWs {
             return new Claims(new String(mac, ISO_8859_1), expires);
         }
 
-        private static boolean isSigned(String signingInput, byte[] mac, List<byte[]> secrets) {
+        static boolean isSigned(String signingInput, byte[] mac, List<byte[]> secrets) {
             // isEqual, not equals: the time must not depend on the content; |=, and no return
             // within the loop: nor on which secret it is.
             boolean signed = false;
@@ -1126,7 +1125,7 @@ public final class NanoStreamWs {
             }
         }
 
-        private static Map<String, Json> object(String segment, String what) throws Refusal {
+        static Map<String, Json> object(String segment, String what) throws Refusal {
             byte[] bytes = Base64Url.decode(segment);
             try {
                 Json json = bytes == null ? null : Json.parse(Http.utf8(bytes));
@@ -1139,7 +1138,7 @@ public final class NanoStreamWs {
         }
 
         /** RFC 7519 §2: NumericDate, seconds since 1970, "non-integer values can be represented". */
-        private static double numericDate(Map<String, Json> payload, String name) throws Refusal {
+        static double numericDate(Map<String, Json> payload, String name) throws Refusal {
             if (payload.get(name) instanceof Json.Num(var text)) {
                 double value = Double.parseDouble(text);
                 if (Double.isFinite(value)) // unlike 1e400
@@ -1148,7 +1147,7 @@ public final class NanoStreamWs {
             throw invalid(name + " is not a finite number");
         }
 
-        private static Refusal invalid(String detail) { return new Refusal(Rejection.TOKEN_INVALID, detail); }
+        static Refusal invalid(String detail) { return new Refusal(Rejection.TOKEN_INVALID, detail); }
     }
 
     // ---- 8. Used tokens -----------------------------------------------------------------------------------
@@ -1156,10 +1155,13 @@ public final class NanoStreamWs {
     // cannot be filled by a client that has no secret.
 
     /** The tokens that were used and have not expired yet, with their expiry. */
-    static final class UsedTokens {
+    static class UsedTokens {
         final ConcurrentHashMap<String, Double> expiries = new ConcurrentHashMap<>();
         final InstantSource clock;
         final double leeway; // seconds
+        /** The latest time that was seen. If the clock is set back, what was forgotten by it stays
+         * expired. */
+        final DoubleAccumulator latest = new DoubleAccumulator(Math::max, 0);
 
         UsedTokens(InstantSource clock, Duration leeway) {
             this.clock = clock;
@@ -1181,8 +1183,8 @@ public final class NanoStreamWs {
         void sweep() { expiries.values().removeIf(this::hasExpired); }
 
         private boolean hasExpired(double expires) {
-            double now = Jwt.unixTime(clock.instant());
-            return now >= expires + leeway;
+            latest.accumulate(Jwt.unixTime(clock.instant()));
+            return latest.get() >= expires + leeway;
         }
     }
 
@@ -1223,7 +1225,7 @@ public final class NanoStreamWs {
         }
 
         /** extension = token *( ";" token [ "=" ( token | quoted-string ) ] ) */
-        private static Offer parseOne(String text) throws Refusal {
+        static Offer parseOne(String text) throws Refusal {
             String[] parts = text.split(";", -1);
             Map<String, String> parameters = new HashMap<>();
             boolean unique = true;
@@ -1242,7 +1244,7 @@ public final class NanoStreamWs {
             return new Offer(token(parts[0]), parameters, unique);
         }
 
-        private static String token(String text) throws Refusal {
+        static String token(String text) throws Refusal {
             String token = text.strip();
             if (!Http.isToken(token))
                 throw Http.malformed("Sec-WebSocket-Extensions is no list of extensions");
@@ -1266,16 +1268,16 @@ public final class NanoStreamWs {
     }
 
     /** The server's side of the opening handshake. */
-    static final class Handshake {
+    static class Handshake {
         static final String GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // §1.3
-        static final Pattern KEY = Pattern.compile("[A-Za-z0-9+/]{21}[AQgw]=="); // 16 bytes in base64
+        static final Pattern KEY = Pattern.compile("[A-Za-z0-9+/]{22}=="); // 16 bytes in base64
         static final Pattern BEARER = Pattern.compile("(?is)bearer +(.*)"); // s: . is any character
-        final OriginPolicy origins;
+        final List<Origin> origins; // none: every client is admitted
         final List<byte[]> secrets; // none: every client is admitted
         final Duration leeway;
         final boolean deflate;
 
-        Handshake(OriginPolicy origins, List<byte[]> secrets, Duration leeway, boolean deflate) {
+        Handshake(List<Origin> origins, List<byte[]> secrets, Duration leeway, boolean deflate) {
             this.origins = origins;
             this.secrets = secrets;
             this.leeway = leeway;
@@ -1284,14 +1286,16 @@ public final class NanoStreamWs {
 
         /** Whether a request is meant as a handshake. With a key it is: a proxy may have eaten Upgrade. */
         static boolean isMeant(Request request) {
-            return request.lists("upgrade", "websocket") || request.has("sec-websocket-key");
+            boolean upgrade = request.http11() && request.lists("upgrade", "websocket"); // RFC 9110 §7.8
+            return upgrade || request.has("sec-websocket-key");
         }
 
         /** Judges a handshake by the steps of §4.2.1; last the origin, then the token. */
         Accepted judge(Request request, Instant now) throws Refusal {
             // 1. "An HTTP/1.1 or higher GET request"
             boolean get = request.method().equals("GET");
-            if (!get || !request.http11()) throw Http.malformed("a handshake is a GET of HTTP/1.1");
+            if (!get || !request.http11())
+                throw Http.malformed("a handshake is a GET of HTTP/1.1 (nginx: proxy_http_version 1.1)");
             if (hasBody(request))
                 throw Http.malformed("a handshake has no body"); // it would be read as frames
             // 2. Host: every request was asked for one. 3. and 4.: Upgrade and Connection
@@ -1314,7 +1318,7 @@ public final class NanoStreamWs {
             String extensions = negotiate(offers);
             // 7. origin
             String origin = request.field("origin");
-            if (!origins.admits(origin))
+            if (!Origin.isAdmitted(origins, origin))
                 throw new Refusal(Rejection.ORIGIN, origin == null ? "none was sent" : "it is not listed");
             Claims claims = null;
             if (!secrets.isEmpty())
@@ -1322,7 +1326,7 @@ public final class NanoStreamWs {
             return new Accepted(acceptValue(key), deflate ? extensions : "", claims);
         }
 
-        private static boolean hasBody(Request request) throws Refusal {
+        static boolean hasBody(Request request) throws Refusal {
             String length = request.field("content-length");
             boolean announced = length != null && !length.equals("0");
             return announced || request.has("transfer-encoding") || request.has("expect");
@@ -1337,7 +1341,7 @@ public final class NanoStreamWs {
         }
 
         /** The token: in the query as t, or in a field as a bearer token (RFC 6750 §2.1). */
-        private static String token(Request request) throws Refusal {
+        static String token(Request request) throws Refusal {
             String query = request.parameter("t");
             String authorization = request.field("authorization");
             Matcher bearer = BEARER.matcher(authorization == null ? "" : authorization);
@@ -1348,7 +1352,7 @@ public final class NanoStreamWs {
         }
 
         /** §4.2.2 5.4.: base64 of SHA-1 of the key and the GUID. */
-        private static String acceptValue(String key) {
+        static String acceptValue(String key) {
             return Base64.getEncoder().encodeToString(Http.hash("SHA-1", key + GUID));
         }
     }
@@ -1357,7 +1361,7 @@ public final class NanoStreamWs {
     // The encoder of our frames, which are never masked, and the reader of a listener's, which always are.
 
     /** Encodes frames: FIN set, no mask. */
-    static final class Frame {
+    static class Frame {
         static final byte[] TAIL = {0, 0, (byte) 0xFF, (byte) 0xFF}; // ends a flush; RFC 7692 §7.2.1 cuts it
 
         /** A frame with the shortest of the three length encodings (§5.2). */
@@ -1387,10 +1391,10 @@ public final class NanoStreamWs {
 
         /** The payload of a close frame (§5.5.1): the code, and the reason, which is ASCII here. */
         static byte[] closePayload(int code, String reason) {
-            ByteBuffer payload = ByteBuffer.allocate(2 + reason.length());
-            payload.putShort((short) code);
-            payload.put(reason.getBytes(UTF_8));
-            return payload.array();
+            return ByteBuffer.allocate(2 + reason.length())
+                .putShort((short) code)
+                .put(reason.getBytes(UTF_8))
+                .array();
         }
     }
 
@@ -1398,7 +1402,7 @@ public final class NanoStreamWs {
     record ControlFrame(Opcode opcode, byte[] payload) { }
 
     /** Whether bytes that come in pieces are UTF-8 (RFC 3629). It fails at the first that cannot be. */
-    static final class Utf8Check {
+    static class Utf8Check {
         final CharsetDecoder decoder = UTF_8.newDecoder(); // reports what is malformed
         final CharBuffer decoded = CharBuffer.allocate(256); // not looked at
         private ByteBuffer begun = ByteBuffer.allocate(0); // up to three bytes of a character
@@ -1432,7 +1436,7 @@ public final class NanoStreamWs {
 
     /** Reads a client's frames and checks them against §5. Control frames are returned; data goes to the
      * sink, checked and inflated. Used by one thread. */
-    static final class FrameReader {
+    static class FrameReader {
         final InputStream in;
         final boolean deflate; // permessage-deflate was agreed on
         final Bounds bounds;
@@ -1662,11 +1666,11 @@ public final class NanoStreamWs {
             LockSupport.parkNanos(Limits.PACE_PAUSE * 1_000_000L);
         }
 
-        private static ProtocolException error(String reason) {
+        static ProtocolException error(String reason) {
             return new ProtocolException(CloseCode.PROTOCOL_ERROR, reason);
         }
 
-        private static ProtocolException tooBig() {
+        static ProtocolException tooBig() {
             return new ProtocolException(CloseCode.MESSAGE_TOO_BIG, "message is too big");
         }
     }
@@ -1686,7 +1690,7 @@ public final class NanoStreamWs {
     // segment when the last cursor has left it.
 
     /** A piece of the log. What is below the limit never changes, and the limit moves by whole frames. */
-    static final class Segment {
+    static class Segment {
         final long base;        // offset in the log of bytes[0]
         final byte[] bytes;
         volatile int limit;     // written by append, after the bytes
@@ -1699,7 +1703,7 @@ public final class NanoStreamWs {
     }
 
     /** The log. Offsets are absolute: bytes since it began. */
-    static final class StreamLog {
+    static class StreamLog {
         /** Where frames are appended, and cursors begin. */
         volatile Segment tail = new Segment(0, Limits.SEGMENT);
         private volatile long closedAt = Long.MAX_VALUE; // the offset behind the close frame
@@ -1742,7 +1746,7 @@ public final class NanoStreamWs {
         final OutputStream out;
         final FrameReader reader;
         final StreamLog stream;
-        final ReentrantLock writeLock = new ReentrantLock();
+        final ReentrantLock writeLock = new ReentrantLock(true); // fair: see catchUp
 
         // The cursor, which rests between two frames. It moves under writeLock only.
         private Segment segment;
@@ -1751,6 +1755,12 @@ public final class NanoStreamWs {
         volatile boolean ended;     // nothing goes out any more: a close frame did (§5.5.1), or it was reset
         volatile String dropped;    // why the server ended it, or null
         volatile boolean straggling; // its lane passes it over: see Lane
+
+        Runnable wake = () -> { };  // tells its lane that there is more to send; set before it is read
+
+        // heartbeat only:
+        long heard;                 // lastRead at the last ping
+        int unanswered;             // pings
 
         /** Takes the cursor, so that a client that then sees the answer to its handshake misses no message.
          * @param rest what was read beyond the request's head */
@@ -1771,8 +1781,13 @@ public final class NanoStreamWs {
          * that has held the write lock and so kept others from it.
          * @return false if another thread is writing, which then does this */
         boolean catchUp() {
+            boolean wrote = false;
             while (lag() > 0) {
-                if (!writeLock.tryLock()) return false; // its holder looks at the lag after it unlocks
+                if (wrote)
+                    writeLock.lock(); // a pong or the answer to a close frame that waits goes first (§5.5.2)
+                else if (!writeLock.tryLock()) // its holder looks at the lag after it unlocks
+                    return false;
+                wrote = true;
                 try {
                     writeSegment();
                 } catch (IOException e) {
@@ -1846,14 +1861,17 @@ public final class NanoStreamWs {
             try {
                 if (!ended)
                     out.write(Frame.of(opcode, compressed, payload));
-                if (opcode == Opcode.CLOSE)
+                if (opcode == Opcode.CLOSE) {
                     ended = true;
+                    segment = null; // it may linger, and would keep the log
+                }
             } catch (IOException e) {
                 reset(null);
             } finally {
                 writeLock.unlock();
             }
-            catchUp();
+            if (lag() > 0)
+                wake.run(); // the log is the lane's affair: this thread has to read
         }
 
         /** Resets the connection, the only way to end one that takes nothing; its reader then finds that out.
@@ -1883,9 +1901,9 @@ public final class NanoStreamWs {
     // listener that could not keep up once most likely will not the next time.
 
     /** Evicts listeners that stay stuck: of those that a sweep left to another thread, see Walker. */
-    static final class Watchdog {
+    static class Watchdog {
         /** Where a listener that is behind stands, and since when. */
-        private record Watch(long offset, long since) { }
+        record Watch(long offset, long since) { }
 
         final Map<Listener, Watch> watched = new ConcurrentHashMap<>();
         final long maxLag;          // bytes
@@ -1905,7 +1923,7 @@ public final class NanoStreamWs {
         /** Evicts a listener that is too far behind, or took nothing for too long. Called every LOOK ms. */
         void look() { watched.forEach(this::lookAt); }
 
-        private void lookAt(Listener listener, Watch watch) {
+        void lookAt(Listener listener, Watch watch) {
             long now = System.nanoTime();
             long lag = listener.lag();
             long offset = listener.offset;
@@ -1924,7 +1942,7 @@ public final class NanoStreamWs {
     }
 
     /** Some of the listeners, and the threads that write to them. */
-    static final class Lane {
+    static class Lane {
         final StreamLog stream;
         final Watchdog watchdog;
         final CopyOnWriteArrayList<Listener> listeners = new CopyOnWriteArrayList<>();
@@ -1947,6 +1965,7 @@ public final class NanoStreamWs {
 
         /** Takes a listener in, whose cursor may be behind already. */
         void add(Listener listener) {
+            listener.wake = this::wake;
             listeners.add(listener);
             // The listener is added, then the log's end is read; send appends, then asks whether the lane is
             // empty. So one of the two sees the other's, and wakes the walker. An empty lane is behind, since
@@ -1977,7 +1996,7 @@ public final class NanoStreamWs {
             }
 
             /** Sweeps whenever there is more. @return the listener at which it was relieved */
-            private Listener walk() {
+            Listener walk() {
                 while (true) {
                     long end = stream.end(); // before the sweep: what comes during it is for the next one
                     Listener blocked = sweep();
@@ -1995,7 +2014,7 @@ public final class NanoStreamWs {
             /** Brings every listener up to date. In a method of its own: what stands in the frame of one that
              * is parked is not collected, and a listener there would keep the log.
              * @return the listener at which it was relieved, or null */
-            private Listener sweep() {
+            Listener sweep() {
                 for (Listener listener : listeners) {
                     if (listener.lag() <= 0) continue;
                     at.set(listener);
@@ -2012,7 +2031,7 @@ public final class NanoStreamWs {
             }
 
             /** Relieved while it wrote: goes on for that listener alone until it keeps up. */
-            private void stayWith(Listener listener) {
+            void stayWith(Listener listener) {
                 listener.straggling = true;
                 int calm = 0; // rounds without blocking
                 while (calm < Limits.STRAGGLER_ROUNDS && !listener.ended) {
@@ -2053,7 +2072,7 @@ public final class NanoStreamWs {
     }
 
     /** The log, the lanes, and the listeners in them. */
-    static final class Broadcaster {
+    static class Broadcaster {
         final StreamLog plain = new StreamLog();
         final StreamLog compressed = new StreamLog(); // the same frames, the messages compressed
         final Watchdog watchdog;
@@ -2080,7 +2099,7 @@ public final class NanoStreamWs {
             if (!open) return false;
             long end = plain.end(); // what others publish meanwhile is their affair
             while (lag(end) > Limits.WINDOW)
-                LockSupport.parkNanos(Limits.WINDOW_PAUSE * 1_000_000L);
+                LockSupport.parkNanos(1_000_000); // 1 ms
             return true;
         }
 
@@ -2102,7 +2121,7 @@ public final class NanoStreamWs {
             return true;
         }
 
-        private void appendCompressed(Opcode opcode, byte[] payload) {
+        void appendCompressed(Opcode opcode, byte[] payload) {
             boolean text = opcode == Opcode.TEXT; // a control frame is not compressed (RFC 7692 §5)
             byte[] sent = text ? Frame.compress(deflater, payload) : payload;
             compressed.append(Frame.of(opcode, text, sent), opcode == Opcode.CLOSE);
@@ -2122,7 +2141,7 @@ public final class NanoStreamWs {
                 count(-1);
         }
 
-        private void count(int change) {
+        void count(int change) {
             appending.lock();
             compressedListeners += change;
             appending.unlock();
@@ -2154,12 +2173,20 @@ public final class NanoStreamWs {
             return all;
         }
 
-        /** Drops the listeners that were silent for two intervals, and pings the others (§5.5.2). */
-        void heartbeat(Duration interval) {
-            long now = System.nanoTime();
-            for (Listener listener : listeners())
-                if (now - listener.reader.lastRead > 2 * interval.toNanos())
-                    listener.reset("nothing was heard from it for two intervals (--ping)");
+        /** Drops a listener that has caught up and left two pings unanswered, and asks the others for a sign
+         * of life (§5.5.2). Pings are counted, not time: while the server itself stood still nobody was
+         * silent. */
+        void heartbeat() {
+            for (Listener listener : listeners()) {
+                long heard = listener.reader.lastRead;
+                if (heard != listener.heard)
+                    listener.unanswered = 0;
+                else if (listener.lag() <= 0)
+                    listener.unanswered++;
+                listener.heard = heard;
+                if (listener.unanswered > 1)
+                    listener.reset("it left two pings unanswered (--ping)");
+            }
             if (size() > 0)
                 send(Opcode.PING, new byte[0]);
         }
@@ -2171,7 +2198,7 @@ public final class NanoStreamWs {
         }
 
         /** Bytes that the slowest lane is behind an offset. */
-        private long lag(long end) {
+        long lag(long end) {
             long slowest = end;
             for (Lane lane : lanes)
                 if (!lane.listeners.isEmpty())
@@ -2186,7 +2213,7 @@ public final class NanoStreamWs {
 
     /** Accepts the connections of one port, and gives each a virtual thread. If too many are open
      * that were not released, the oldest is closed. */
-    static final class Acceptor {
+    static class Acceptor {
         /** What is done with a connection. It is closed if that throws. */
         interface Handler { void handle(Socket socket, IntConsumer grown) throws IOException; }
 
@@ -2288,7 +2315,7 @@ public final class NanoStreamWs {
 
     /** The listeners' port: a handshake that is in order makes a listener of a connection, a plain request
      * gets an answer. */
-    static final class Door {
+    static class Door {
         final Acceptor acceptor; // its open connections are those that are no listeners
         final Handshake handshake;
         final UsedTokens usedTokens;
@@ -2417,7 +2444,7 @@ public final class NanoStreamWs {
     interface Translation { byte[] translate(byte[] message, String text) throws Refusal; }
 
     /** Checks messages, and broadcasts what the translation makes of them. */
-    static final class Publisher {
+    static class Publisher {
         final Broadcaster broadcaster;
         final Translation translation;
 
@@ -2457,7 +2484,7 @@ public final class NanoStreamWs {
     }
 
     /** Takes messages by POST, one after the other on each connection. */
-    static final class PostFeed implements Source {
+    static class PostFeed implements Source {
         static final byte[] CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n".getBytes(ISO_8859_1);
         final Acceptor acceptor;
         final byte[] path;
@@ -2547,7 +2574,7 @@ public final class NanoStreamWs {
             return length;
         }
 
-        private static int contentLength(String field) throws Refusal {
+        static int contentLength(String field) throws Refusal {
             if (field == null) throw new Refusal(Rejection.LENGTH_REQUIRED);
             if (!field.matches("[0-9]+")) throw Http.malformed("Content-Length is no number");
             long length = field.length() > 18 ? Long.MAX_VALUE : Long.parseLong(field);
@@ -2569,7 +2596,7 @@ public final class NanoStreamWs {
     // When it fails: a callback that cannot be read is not broadcast, and the log says why. A POST gets 400.
 
     /** Blocks a second, over the whole seconds since the first block. */
-    static final class Rate {
+    static class Rate {
         /** The means over the last minute and the last ten; 1 before the first second is over. */
         record Means(double minute, double tenMinutes) { }
 
@@ -2615,7 +2642,7 @@ public final class NanoStreamWs {
     }
 
     /** Writes JSON without spaces, and with no other escapes than are needed. */
-    static final class JsonWriter {
+    static class JsonWriter {
         /** Appends the value. */
         static void write(Json json, StringBuilder out) {
             switch (json) {
@@ -2623,8 +2650,7 @@ public final class NanoStreamWs {
                 case Json.Arr(var elements) -> writeArray(elements, out);
                 case Json.Str(var value) -> writeString(value, out);
                 case Json.Num(var text) -> out.append(text);
-                case Json.Bool(var value) -> out.append(value);
-                case Json.Null() -> out.append("null");
+                case Json.Word(var text) -> out.append(text);
             }
         }
 
@@ -2670,7 +2696,7 @@ public final class NanoStreamWs {
     }
 
     /** Makes a Nano node's callback into what listeners get of it. */
-    static final class NanoBlocks implements Translation {
+    static class NanoBlocks implements Translation {
         static final int NANO_DIGITS = 30;      // 1 NANO is 10^30 raw
         static final int SHOWN_DIGITS = 15;     // decimals of NANO that are kept
         static final int RAW_BITS = 128;
@@ -2725,7 +2751,8 @@ public final class NanoStreamWs {
                 else
                     flat.put(name, member.getValue());
             }
-            flat.put("is_send", new Json.Bool(isTrue(merged.get("is_send"))));
+            boolean isSend = isTrue(merged.get("is_send"));
+            flat.put("is_send", new Json.Word(Boolean.toString(isSend)));
             Rate.Means means = rate.count(seen.getEpochSecond());
             flat.put("seen", number(BigDecimal.valueOf(seen.toEpochMilli(), 3)));
             flat.put("tps", number(means.minute));
@@ -2744,7 +2771,7 @@ public final class NanoStreamWs {
 
         private static boolean isTrue(Json value) {
             boolean text = new Json.Str("true").equals(value);
-            return text || new Json.Bool(true).equals(value);
+            return text || new Json.Word("true").equals(value);
         }
 
         /** An amount in NANO, and in raw with all its digits. */
@@ -2789,7 +2816,7 @@ public final class NanoStreamWs {
     // When it fails: the browser shows why; listeners and feeds do not notice.
 
     /** The viewer. */
-    static final class Page {
+    static class Page {
         /** The token stands behind the #, which a browser does not send. It is taken away after use. */
         static final String SCRIPT = """
             const show = (id, text) => document.getElementById(id).textContent = text;
@@ -2841,7 +2868,7 @@ public final class NanoStreamWs {
     // When it fails: the monitor sees it; listeners and feeds do not notice.
 
     /** Whether the server is well. */
-    static final class Health {
+    static class Health {
         static byte[] answer(boolean draining, Instant now) {
             String status = draining ? Rejection.DRAINING.status : "200 OK";
             return Http.response(status, Fields.UNCACHED, "text/plain", draining ? "draining" : "ok", now);
@@ -2857,7 +2884,7 @@ public final class NanoStreamWs {
     // When it fails: the log says so; if there is no other feed, the server ends.
 
     /** Takes the lines of an input, a message each, until it ends. */
-    static final class LineFeed implements Source {
+    static class LineFeed implements Source {
         final InputStream source;
         final Publisher publisher;
         final EventLog events;
@@ -2951,7 +2978,7 @@ public final class NanoStreamWs {
     // When it fails: the command ends, and the system's message says why.
 
     /** Makes secrets and tokens: for --token, and for the link that a bare --secret prints. */
-    static final class Issuer {
+    static class Issuer {
         static final SecureRandom RANDOM = new SecureRandom();
 
         /** A new token, valid for the time given, and unlike every other by its jti. */
@@ -3022,7 +3049,7 @@ public final class NanoStreamWs {
     // The command line, parsed once. What is wrong with it is said in one line.
 
     /** A command line that is wrong: one line that says what, and how it would be right. Exit status 2. */
-    static final class UsageException extends Exception {
+    static class UsageException extends Exception {
         UsageException(String message) { super(message, null, false, false); }
     }
 
@@ -3051,7 +3078,7 @@ public final class NanoStreamWs {
     }
 
     /** What the command line asked for: a field an option, with its default. Set by the constructor only. */
-    static final class Settings {
+    static class Settings {
         static final String HELP = """
             NanoStreamWs %s: broadcasts a feed over WebSockets to listeners that a token admits.
 
@@ -3126,6 +3153,8 @@ public final class NanoStreamWs {
             int equals = word.indexOf('=');
             String next = words.peek();
             boolean nextIsValue = next != null && !isOption(next) && !name.equals("no-deflate");
+            if (equals >= 0 && name.equals("no-deflate"))
+                throw new UsageException("--no-deflate takes no value");
             if (equals >= 0)
                 set(name, word.substring(equals + 1));
             else if (nextIsValue)
@@ -3257,7 +3286,7 @@ public final class NanoStreamWs {
     // Puts the core and the parts together, keeps time, and shuts down.
 
     /** The server: wiring and timers. */
-    static final class Server implements AutoCloseable {
+    static class Server implements AutoCloseable {
         final Settings settings;
         final InstantSource clock;
         final EventLog events;
@@ -3271,7 +3300,7 @@ public final class NanoStreamWs {
         final ReentrantLock closing = new ReentrantLock();
         final CountDownLatch closed = new CountDownLatch(1);
         Door door;
-        volatile int status; // the process will exit with it
+        volatile int status = 1; // the process will exit with it; 0 once it has started
 
         /** @param clock the time that tokens are judged by */
         Server(Settings settings, InstantSource clock, EventLog events) {
@@ -3279,8 +3308,7 @@ public final class NanoStreamWs {
             this.clock = clock;
             this.events = events;
             broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout);
-            OriginPolicy origins = new OriginPolicy(settings.origins);
-            handshake = new Handshake(origins, settings.secrets, settings.leeway, settings.deflate);
+            handshake = new Handshake(settings.origins, settings.secrets, settings.leeway, settings.deflate);
             usedTokens = new UsedTokens(clock, settings.leeway);
             publisher = new Publisher(broadcaster, new NanoBlocks(clock));
         }
@@ -3296,7 +3324,8 @@ public final class NanoStreamWs {
             every(Duration.ofSeconds(1), usedTokens::sweep);
             every(Duration.ofSeconds(1), events::tick);
             if (!settings.ping.isZero())
-                every(settings.ping, () -> broadcaster.heartbeat(settings.ping));
+                every(settings.ping, broadcaster::heartbeat);
+            status = 0;
             door.acceptor.start();
             events.add(Event.START, "listeners connect to " + page().replaceFirst("http", "ws"));
             for (int i = 0; i < feeds.size(); i++)
@@ -3385,7 +3414,6 @@ public final class NanoStreamWs {
                 closing.unlock();
             }
         }
-
     }
 
     /** The end: takes nothing more from the feeds, delivers what was taken, then the close frame 1001; waits
@@ -3471,16 +3499,17 @@ public final class NanoStreamWs {
             }
         });
         Server server = new Server(settings, InstantSource.system(), events);
-        server.start();
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            server.close();
+            if (server.status == 0) // else it has not started, or has been closed
+                server.close();
             events.close();
             Runtime.getRuntime().halt(server.status); // a shutdown that was asked for is no failure: not 143
         }));
+        server.start();
         if (settings.newSecret != null) {
             String page = server.page();
             String origin = page.substring(0, page.length() - 1);
-            boolean listed = server.handshake.origins.admits(origin);
+            boolean listed = Origin.isAdmitted(settings.origins, origin);
             // At once, so that no line of the log comes between.
             System.err.print(Issuer.introduction(settings.newSecret, page, listed));
         }

@@ -61,6 +61,15 @@ class PageTest {
     }
 
     @Test
+    @DisplayName("RFC 9110 §7.8: an Upgrade in a request of HTTP/1.0 is ignored")
+    void ignoresAnUpgradeOfHttp10() throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            client.send("GET / HTTP/1.0\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+            assertEquals(200, RawClient.status(client.answer()));
+        }
+    }
+
+    @Test
     void answersHttp10WithoutAHost() throws Exception {
         try (RawClient client = new RawClient(server.port())) {
             client.send("GET / HTTP/1.0\r\n\r\n");

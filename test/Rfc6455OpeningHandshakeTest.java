@@ -64,6 +64,15 @@ class Rfc6455OpeningHandshakeTest extends SharedServer {
         }
     }
 
+    @Test
+    @DisplayName("§4.2.1 5.: a key whose last character has bits to spare is taken, as base64 decoders take it")
+    void takesAKeyWithBitsToSpare() throws Exception {
+        try (RawClient client = new RawClient(server.port())) {
+            client.send(get(HOST, UPGRADE, CONNECTION, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR==", VERSION));
+            assertEquals(101, RawClient.status(client.head()));
+        }
+    }
+
     @ParameterizedTest
     @DisplayName("§4.2.1: fields in any case, and in lists")
     @CsvSource(delimiter = '|', textBlock = """

@@ -105,9 +105,64 @@ class Rfc6455PingPongTest extends SharedServer {
                         assertTrue(pings >= 1, "it was asked before");
                     }
                     String line = server.awaitLog("dropped 127.0.0.1:" + silent.socket.getLocalPort());
-                    assertTrue(line.contains("nothing was heard from it for two intervals (--ping)"), line);
+                    assertTrue(line.contains("it left two pings unanswered (--ping)"), line);
                 }
                 server.awaitListeners(1);
+            }
+        }
+
+        @Test
+        @DisplayName("pings are counted, not time: a listener stays until it has left two unanswered")
+        void countsPingsAndNotTime() throws Exception {
+            try (TestServer server = new TestServer("--ping=0");
+                 RawClient silent = RawClient.admitted(server.port(), "/")) {
+                NanoStreamWs.Broadcaster broadcaster = server.server.broadcaster;
+                server.awaitListeners(1);
+                NanoStreamWs.Listener listener = broadcaster.listeners().getFirst();
+                for (int ping = 0; ping < 2; ping++) {
+                    broadcaster.heartbeat();
+                    assertEquals(0x89, silent.frame().firstByte());
+                    TestServer.await("it has caught up", () -> listener.lag() <= 0);
+                }
+                assertEquals(1, broadcaster.size());
+                broadcaster.heartbeat();
+                server.awaitLog("it left two pings unanswered (--ping)");
+            }
+        }
+
+        @Test
+        @DisplayName("a listener that is behind is not silent: it may not have got the ping")
+        void keepsAListenerThatIsBehind() throws Exception {
+            try (TestServer server = new TestServer("--ping=0", "--max-lag=100000000", "--write-timeout=60");
+                 RawClient slow = new RawClient(server.port(), 4096)) {
+                slow.upgrade("/");
+                server.awaitListeners(1);
+                NanoStreamWs.Listener listener = server.server.broadcaster.listeners().getFirst();
+                while (listener.lag() <= 0)
+                    server.post("x".repeat(1_000_000));
+                for (int ping = 0; ping < 10; ping++)
+                    server.server.broadcaster.heartbeat();
+                assertFalse(listener.ended, server.log());
+            }
+        }
+
+        @Test
+        @DisplayName("§5.5.2: a listener with a backlog gets its pong after the frames under way, not behind the backlog")
+        void answersAPingBeforeTheBacklog() throws Exception {
+            int messages = 60;
+            try (TestServer server = new TestServer("--max-lag=100000000", "--write-timeout=60");
+                 RawClient slow = new RawClient(server.port(), 4096)) {
+                slow.upgrade("/");
+                server.awaitListeners(1);
+                for (int i = 0; i < messages; i++)
+                    server.post("x".repeat(1_000_000));
+                for (int ping = 0; ping < 5; ping++) {
+                    slow.send(RawClient.frame(0x89, "now"));
+                    int before = 0;
+                    while (slow.frame().isText())
+                        before++;
+                    assertTrue(before < 10, before + " messages came before the pong");
+                }
             }
         }
 

@@ -230,7 +230,10 @@ class Rfc7519TokenTest {
         {"exp":2000000000.5}                        | accepted
         {"exp":2.000000001e9}                       | accepted
         {"exp":20000000010E-1}                      | accepted
-        {"exp":1e300}                               | accepted
+        {"exp":253402300799.9}                      | accepted
+        {"exp":253402300801}                        | TOKEN_INVALID
+        {"exp":2000000001000}                       | TOKEN_INVALID
+        {"exp":1e300}                               | TOKEN_INVALID
         {"\\u0065xp":2000000001}                    | accepted
         {"exp":2000000001,"iat":1,"jti":"x","a":{}} | accepted
         {"exp":2000000000}                          | TOKEN_EXPIRED

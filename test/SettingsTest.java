@@ -247,6 +247,12 @@ class SettingsTest {
     }
 
     @Test
+    void refuseAValueOfNoDeflate() {
+        wrong("--no-deflate", "--no-deflate=false");
+        wrong("--no-deflate", "--no-deflate=");
+    }
+
+    @Test
     void refuseASecondStandardInput() {
         wrong("--feed -", "--feed=-", "--feed=-");
     }

@@ -97,6 +97,18 @@ class UsedTokensTest {
     }
 
     @Test
+    @DisplayName("a clock that is set back makes no forgotten token good again")
+    void refusesATokenThatWasForgottenBeforeTheClockWasSetBack() {
+        assertNull(claim(token(1, 10)));
+        turn(11);
+        used.sweep();
+        assertEquals(0, used.expiries.size());
+        turn(-6);
+        assertEquals(NanoStreamWs.Rejection.TOKEN_EXPIRED, claim(token(1, 10)));
+        assertNull(claim(token(2, 12)));
+    }
+
+    @Test
     void grantsATokenUntilTheMomentItExpires() {
         turn(9.999);
         assertNull(claim(token(1, 10)));

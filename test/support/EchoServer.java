@@ -22,7 +22,7 @@ final class EchoServer implements AutoCloseable {
 
     private final ServerSocket server;
     private final NanoStreamWs.Handshake handshake =
-        new NanoStreamWs.Handshake(new NanoStreamWs.OriginPolicy(List.of()), List.of(), Duration.ZERO, true);
+        new NanoStreamWs.Handshake(List.of(), List.of(), Duration.ZERO, true);
 
     /** @param port on the loopback address; 0 takes a free one */
     EchoServer(int port) throws IOException {
