@@ -19,13 +19,13 @@ SHA256  := 3fdfc37e29744a9a67dd5365e81467e26fbde0b7aa204e6f8bbe79eeaa7ae892
 
 .PHONY: run help build demo listen test fuzz soak echo bench bench-stuck bench-attack audit clean
 
-run: build # the server, with a new secret and a link that shows the stream; other options: ARGS="--secret --port 80"
-	@exec $(JAVA) $(JVM) -cp .build/server NanoStreamWs $(ARGS)
+run: build # the server, with a new secret and a link that shows the stream; other options: ARGS="--secret --port 8081"
+	@exec $(JAVA) $(JVM) -jar .build/nano-stream-ws.jar $(ARGS)
 
 help: # this list
 	@awk -F ': [^#]*# ' '/^[a-z-]+: .*# / { printf "%-13s %s\n", $$1, $$2 }' Makefile
 
-build: .build/server/NanoStreamWs.class # the classes that `make run` starts: java -cp .build/server NanoStreamWs
+build: .build/nano-stream-ws.jar # the classes that `make run` starts: java -jar .build/nano-stream-ws.jar
 
 demo: # the server on this machine alone, open to all, and blocks such as a Nano node posts
 	@exec test/tools/demo.sh $(JAVA) $(FEED) $(PORTS)
@@ -62,9 +62,10 @@ audit: # every MUST of the RFCs that concerns a server, with its line in the fil
 clean: # removes all that was built
 	@rm -rf .build
 
-.build/server/NanoStreamWs.class: NanoStreamWs.java
+.build/nano-stream-ws.jar: NanoStreamWs.java # one file that stays open: no class is missing when descriptors run out
 	@rm -rf .build/server && mkdir -p .build/server
 	@$(JAVAC) -d .build/server NanoStreamWs.java
+	@$(JDK)/bin/jar --create --file $@ --main-class NanoStreamWs -C .build/server .
 
 .build/tests: NanoStreamWs.java $(wildcard test/*.java test/*/*.java) $(JUNIT)
 	@rm -rf .build/classes && mkdir -p .build/classes

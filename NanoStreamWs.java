@@ -31,7 +31,7 @@
  * How to read it. One evening: Part I, then the section Server. A section uses only names from above it, Part
  * I names nothing of Part II, and no section of Part II names another. A section of Part II can be skipped by
  * a reader who does not use it; its banner says how it is turned on, what it touches, and what happens when
- * it fails.
+ * it fails. A field that is private is changed by its own type alone.
  *
  *     Part I. Core: who gets in, and what is sent
  *          1  Limits                every number of the core, with its unit and its reason
@@ -308,8 +308,11 @@ public final class NanoStreamWs {
         BAD_MESSAGE("400 Bad Request", "Message cannot be broadcast"),
         WEBSOCKET_VERSION("426 Upgrade Required", "WebSocket version is not 13", Fields.UPGRADE),
         NOT_FOUND("404 Not Found", "No such path"),
-        METHOD("405 Method Not Allowed", "Method is not GET or HEAD", "Allow: GET, HEAD\r\n"),
-        FEED_METHOD("405 Method Not Allowed", "Method is not POST", "Allow: POST\r\n"),
+        FEED_PATH("404 Not Found", "No such path; the target of the publisher has to be the path of --feed"),
+        METHOD("405 Method Not Allowed",
+            "Method is not GET or HEAD; a message is posted to the port of --feed", "Allow: GET, HEAD\r\n"),
+        FEED_METHOD("405 Method Not Allowed", "Method is not POST; listeners connect to the port of --port",
+            "Allow: POST\r\n"),
         TOO_SLOW("408 Request Timeout", "Request took too long"),
         LENGTH_REQUIRED("411 Length Required", "Content-Length is missing"),
         MESSAGE_TOO_LARGE("413 Content Too Large", "Message is too large"),
@@ -416,13 +419,13 @@ public final class NanoStreamWs {
             });
         }
 
-        private void offer(Event event, String text) {
+        void offer(Event event, String text) {
             Instant now = clock.instant().truncatedTo(ChronoUnit.MILLIS);
             String time = DateTimeFormatter.ISO_INSTANT.format(now);
             lines.offer(time + ' ' + event.word + ' ' + text); // false if the queue is full: see LOG_QUEUE
         }
 
-        private void write() {
+        void write() {
             try {
                 String line = lines.take();
                 while (line != END) {
@@ -520,7 +523,7 @@ public final class NanoStreamWs {
                 };
             }
 
-            private Obj object(int depth) throws JsonException {
+            Obj object(int depth) throws JsonException {
                 Map<String, Json> members = new LinkedHashMap<>();
                 take('{');
                 while (peek() != '}') {
@@ -537,7 +540,7 @@ public final class NanoStreamWs {
                 return new Obj(members);
             }
 
-            private Arr array(int depth) throws JsonException {
+            Arr array(int depth) throws JsonException {
                 List<Json> elements = new ArrayList<>();
                 take('[');
                 while (peek() != ']') {
@@ -549,13 +552,13 @@ public final class NanoStreamWs {
                 return new Arr(elements);
             }
 
-            private Word word(String word) throws JsonException {
+            Word word(String word) throws JsonException {
                 if (!text.startsWith(word, at)) throw expected("a value");
                 at += word.length();
                 return new Word(word);
             }
 
-            private String string() throws JsonException {
+            String string() throws JsonException {
                 at++; // the quote
                 int from = at;
                 while (here() != '"' && here() != '\\' && here() >= ' ')
@@ -572,7 +575,7 @@ public final class NanoStreamWs {
             }
 
             /** A character of a string, or what an escape stands for. */
-            private char character() throws JsonException {
+            char character() throws JsonException {
                 int c = here();
                 if (c == END) throw expected("a quote at the end of the string");
                 if (c < ' ') throw expected("no control character in a string");
@@ -580,7 +583,7 @@ public final class NanoStreamWs {
                 return c == '\\' ? escape() : (char) c;
             }
 
-            private char escape() throws JsonException {
+            char escape() throws JsonException {
                 int which = ESCAPES.indexOf(here());
                 if (which >= 0) {
                     at++;
@@ -595,14 +598,14 @@ public final class NanoStreamWs {
             }
 
             /** §6: [ minus ] int [ frac ] [ exp ], and no leading zeros. */
-            private Num number() throws JsonException {
+            Num number() throws JsonException {
                 number.region(at, text.length());
                 if (!number.lookingAt()) throw expected("a value");
                 at = number.end();
                 return new Num(number.group());
             }
 
-            private void take(char c) throws JsonException {
+            void take(char c) throws JsonException {
                 if (peek() != c) throw expected("'" + c + "'");
                 at++;
             }
@@ -614,7 +617,7 @@ public final class NanoStreamWs {
                 return here();
             }
 
-            private int here() {
+            int here() {
                 if (at == text.length()) return END;
                 return text.charAt(at);
             }
@@ -911,7 +914,7 @@ public final class NanoStreamWs {
         static long deadline(int millis) { return System.nanoTime() + millis * 1_000_000L; }
 
         /** RFC 9112 §2.2: a server "SHOULD ignore at least one empty line (CRLF)" before a request. */
-        private void skipEmptyLines(long deadline) throws IOException, Refusal {
+        void skipEmptyLines(long deadline) throws IOException, Refusal {
             for (int skipped = 0; skipped < Limits.MAX_HEAD; skipped += 2) { // more: a malformed head
                 need(1, deadline);
                 if (buffer[start] != '\r') return;
@@ -922,13 +925,13 @@ public final class NanoStreamWs {
         }
 
         /** Reads until so many bytes are buffered. */
-        private void need(int bytes, long deadline) throws IOException, Refusal {
+        void need(int bytes, long deadline) throws IOException, Refusal {
             while (end - start < bytes)
                 if (!fill(deadline)) throw new EOFException();
         }
 
         /** Reads more, and moves what is buffered to the front. False at the end of the stream. */
-        private boolean fill(long deadline) throws IOException, Refusal {
+        boolean fill(long deadline) throws IOException, Refusal {
             boolean filled = end == buffer.length; // more comes than expected
             if (filled && buffer.length < Limits.MAX_HEAD) {
                 grown.accept(buffer.length);
@@ -1182,7 +1185,7 @@ public final class NanoStreamWs {
         /** Forgets what has expired. Called by the scheduled executor. */
         void sweep() { expiries.values().removeIf(this::hasExpired); }
 
-        private boolean hasExpired(double expires) {
+        boolean hasExpired(double expires) {
             latest.accumulate(Jwt.unixTime(clock.instant()));
             return latest.get() >= expires + leeway;
         }
@@ -1502,7 +1505,7 @@ public final class NanoStreamWs {
         }
 
         /** §5.2: "the minimal number of bytes MUST be used", "the most significant bit MUST be 0". */
-        private long payloadLength(int sevenBits) throws IOException {
+        long payloadLength(int sevenBits) throws IOException {
             if (sevenBits < 126) return sevenBits;
             int least = sevenBits == 126 ? 126 : 65536;
             long length = take(sevenBits == 126 ? 2 : 8);
@@ -1512,7 +1515,7 @@ public final class NanoStreamWs {
         }
 
         /** §5.4: a message begins with TEXT or BINARY, and goes on with CONTINUATION until FIN. */
-        private void begin(Opcode opcode, long length, boolean compressed) throws ProtocolException {
+        void begin(Opcode opcode, long length, boolean compressed) throws ProtocolException {
             boolean continues = opcode == Opcode.CONTINUATION;
             if (continues && type == null) throw error("nothing to continue");
             if (!continues && type != null) throw error("expected a continuation");
@@ -1530,7 +1533,7 @@ public final class NanoStreamWs {
         }
 
         /** A control frame's payload. */
-        private byte[] payload(int length, int maskingKey) throws IOException {
+        byte[] payload(int length, int maskingKey) throws IOException {
             need(length);
             unmask(length, maskingKey, 0);
             start += length;
@@ -1538,7 +1541,7 @@ public final class NanoStreamWs {
         }
 
         /** Reads a data frame's payload piece by piece. */
-        private void readData(int length, int maskingKey, boolean fin) throws IOException {
+        void readData(int length, int maskingKey, boolean fin) throws IOException {
             int at = 0;
             do {
                 if (at < length)
@@ -1560,14 +1563,14 @@ public final class NanoStreamWs {
             }
         }
 
-        private void deliver(byte[] bytes, int offset, int length, boolean last) throws IOException {
+        void deliver(byte[] bytes, int offset, int length, boolean last) throws IOException {
             if (utf8 != null)
                 utf8.add(bytes, offset, length, last);
             sink.data(type, bytes, offset, length, last);
         }
 
         /** RFC 7692 §7.2.2: the tail that the sender has cut off goes behind the message's last piece. */
-        private void inflate(byte[] bytes, int offset, int length, boolean last) throws IOException {
+        void inflate(byte[] bytes, int offset, int length, boolean last) throws IOException {
             byte[] output = new byte[Math.max(1024, bounds.buffer)];
             try {
                 inflater.setInput(bytes, offset, length);
@@ -1590,7 +1593,7 @@ public final class NanoStreamWs {
         }
 
         /** Inflates what the inflater was given, and delivers it. */
-        private void inflateInput(byte[] output) throws DataFormatException, IOException {
+        void inflateInput(byte[] output) throws DataFormatException, IOException {
             int n;
             do {
                 pace(); // a few bytes can stand for many
@@ -1610,7 +1613,7 @@ public final class NanoStreamWs {
         }
 
         /** §5.3: "transformed-octet-i = original-octet-i XOR masking-key-octet-j", j = i MOD 4; i from at. */
-        private void unmask(int length, int maskingKey, int at) {
+        void unmask(int length, int maskingKey, int at) {
             for (int i = 0; i < length; i++) {
                 int j = (at + i) & 3;
                 buffer[start + i] ^= (byte) (maskingKey >>> 24 - 8 * j);
@@ -1618,7 +1621,7 @@ public final class NanoStreamWs {
         }
 
         /** An integer of so many bytes in network byte order. */
-        private long take(int bytes) throws IOException {
+        long take(int bytes) throws IOException {
             need(bytes);
             long value = 0;
             for (int i = 0; i < bytes; i++)
@@ -1628,7 +1631,7 @@ public final class NanoStreamWs {
         }
 
         /** Reads until so many bytes, at most those of a control frame, are buffered. */
-        private void need(int bytes) throws IOException {
+        void need(int bytes) throws IOException {
             if (buffer.length < bytes)
                 buffer = Arrays.copyOf(buffer, bounds.buffer);
             if (buffer.length - start < bytes) {
@@ -1653,7 +1656,7 @@ public final class NanoStreamWs {
         /** Counts a read, a frame, or a KiB inflated. A virtual thread is not preempted, so a listener that
          * sends without pause would keep a processor from the others: it is slowed down, and
          * fails if it goes on. */
-        private void pace() throws ProtocolException {
+        void pace() throws ProtocolException {
             if (!bounds.paced) return;
             work++;
             if (work % Limits.PACE != 0) return;
@@ -1800,7 +1803,7 @@ public final class NanoStreamWs {
         }
 
         /** Writes the rest of a segment by one write, and moves the cursor behind it. */
-        private void writeSegment() throws IOException {
+        void writeSegment() throws IOException {
             if (lag() <= 0) return; // another thread was faster, or it has ended
             Segment next = segment.next; // read before the limit, which is final if there is a next
             if (next != null && offset == next.base)
@@ -1840,7 +1843,7 @@ public final class NanoStreamWs {
         }
 
         /** §5.5.1: a close frame came. It is answered with its own code, and the connection ends (§7.1.1). */
-        private String answerClose(byte[] payload) throws ProtocolException {
+        String answerClose(byte[] payload) throws ProtocolException {
             int code = 1005; // §7.1.5: what a close frame without a code counts as
             if (payload.length > 1)
                 code = ByteBuffer.wrap(payload).getShort() & 0xFFFF;
@@ -2258,7 +2261,7 @@ public final class NanoStreamWs {
             open.forEach(Http::closeQuietly);
         }
 
-        private void accept() {
+        void accept() {
             boolean failing = false;
             int accepted = 0;
             while (!server.isClosed()) {
@@ -2281,14 +2284,14 @@ public final class NanoStreamWs {
             }
         }
 
-        private void endOldest() {
+        void endOldest() {
             Socket oldest = open.poll();
             if (oldest == null) return;
             events.add(Event.FULL, Http.remote(oldest) + " is closed: too many others wait as well");
             Http.closeQuietly(oldest);
         }
 
-        private void handle(Socket socket) {
+        void handle(Socket socket) {
             AtomicInteger own = new AtomicInteger();
             IntConsumer grown = bytes -> {
                 own.addAndGet(bytes);
@@ -2343,7 +2346,7 @@ public final class NanoStreamWs {
             this.events = events;
         }
 
-        private void receive(Socket socket, IntConsumer grown) throws IOException {
+        void receive(Socket socket, IntConsumer grown) throws IOException {
             OutputStream out = socket.getOutputStream();
             RequestReader reader = new RequestReader(socket, out, grown);
             String peer = Http.remote(socket);
@@ -2371,7 +2374,7 @@ public final class NanoStreamWs {
             Http.lingeringClose(socket);
         }
 
-        private byte[] answer(Request request) throws Refusal {
+        byte[] answer(Request request) throws Refusal {
             Route route = routes.get(request.path());
             if (route == null) throw new Refusal(Rejection.NOT_FOUND);
             if (!List.of("GET", "HEAD").contains(request.method()))
@@ -2381,7 +2384,7 @@ public final class NanoStreamWs {
 
         /** Admits a listener whose handshake is in order, or refuses it. The token is claimed last: what else
          * can refuse the listener does not use it up. */
-        private void admit(Socket socket, byte[] rest, Accepted accepted, String peer)
+        void admit(Socket socket, byte[] rest, Accepted accepted, String peer)
                 throws IOException, Refusal {
             StreamLog stream = broadcaster.join(accepted.deflate());
             boolean admitted = false;
@@ -2418,7 +2421,7 @@ public final class NanoStreamWs {
         }
 
         /** Reads a listener until it goes. Returned, not called: that saves a frame on each idle stack. */
-        private Runnable reading(Listener listener) {
+        Runnable reading(Listener listener) {
             return () -> {
                 String how = null;
                 try {
@@ -2511,9 +2514,9 @@ public final class NanoStreamWs {
         @Override
         public void close() { acceptor.close(); }
 
-        private boolean takesAnyPath() { return path.length == 1; } // it is / then
+        boolean takesAnyPath() { return path.length == 1; } // it is / then
 
-        private void takeAll(Socket socket, IntConsumer grown) throws IOException {
+        void takeAll(Socket socket, IntConsumer grown) throws IOException {
             OutputStream out = new BufferedOutputStream(socket.getOutputStream(), 1024);
             RequestReader reader = new RequestReader(socket, out, grown);
             int idle = Limits.HEAD_TIMEOUT; // a connection on which nothing was posted may not stay
@@ -2527,7 +2530,7 @@ public final class NanoStreamWs {
         }
 
         /** Takes one request and answers it. @return whether another can follow */
-        private boolean takeOne(Socket socket, RequestReader reader, OutputStream out, int idle)
+        boolean takeOne(Socket socket, RequestReader reader, OutputStream out, int idle)
                 throws IOException {
             boolean open = false; // unless the whole request has been read
             Request request = null;
@@ -2550,20 +2553,20 @@ public final class NanoStreamWs {
             return open;
         }
 
-        private byte[] answer(Rejection refused, String fields) {
+        byte[] answer(Rejection refused, String fields) {
             Instant now = clock.instant();
             if (refused != null) return Http.refusal(refused, fields, now);
             return Http.response("200 OK", fields, "text/plain", "ok", now);
         }
 
         /** Judges a POST by its head. @return how many bytes of body there are to read */
-        private int judge(Request request) throws Refusal {
+        int judge(Request request) throws Refusal {
             // CSRF: any page can make a browser post to localhost, but cannot keep it from saying so.
             if (request.has("origin") || request.has("sec-fetch-site"))
                 throw new Refusal(Rejection.BROWSER, "it sent an Origin or a Sec-Fetch-Site field");
             // isEqual, not equals: a path may serve as a secret
             boolean found = MessageDigest.isEqual(path, request.path().getBytes(UTF_8));
-            if (!found && !takesAnyPath()) throw new Refusal(Rejection.NOT_FOUND);
+            if (!found && !takesAnyPath()) throw new Refusal(Rejection.FEED_PATH);
             if (!request.method().equals("POST"))
                 throw new Refusal(Rejection.FEED_METHOD, EventLog.quote(request.method()));
             if (request.has("transfer-encoding")) throw new Refusal(Rejection.TRANSFER_ENCODING);
@@ -2622,14 +2625,14 @@ public final class NanoStreamWs {
         }
 
         /** Empties the counts of the seconds that have begun. */
-        private void advance(long now) {
+        void advance(long now) {
             long from = Math.max(last + 1, now - counts.length + 1);
             for (long second = from; second <= now; second++)
                 counts[index(second)] = 0;
             last = Math.max(last, now);
         }
 
-        private double mean(int window) {
+        double mean(int window) {
             long seconds = Math.min(window, last - first);
             if (seconds == 0) return 1;
             long sum = 0;
@@ -2638,7 +2641,7 @@ public final class NanoStreamWs {
             return (double) sum / seconds;
         }
 
-        private int index(long second) { return (int) (second % counts.length); }
+        int index(long second) { return (int) (second % counts.length); }
     }
 
     /** Writes JSON without spaces, and with no other escapes than are needed. */
@@ -2654,7 +2657,7 @@ public final class NanoStreamWs {
             }
         }
 
-        private static void writeObject(Map<String, Json> members, StringBuilder out) {
+        static void writeObject(Map<String, Json> members, StringBuilder out) {
             String before = "";
             out.append('{');
             for (var member : members.entrySet()) {
@@ -2667,7 +2670,7 @@ public final class NanoStreamWs {
             out.append('}');
         }
 
-        private static void writeArray(List<Json> elements, StringBuilder out) {
+        static void writeArray(List<Json> elements, StringBuilder out) {
             String before = "";
             out.append('[');
             for (Json element : elements) {
@@ -2678,7 +2681,7 @@ public final class NanoStreamWs {
             out.append(']');
         }
 
-        private static void writeString(String value, StringBuilder out) {
+        static void writeString(String value, StringBuilder out) {
             out.append('"');
             for (int i = 0; i < value.length(); i++) {
                 char c = value.charAt(i);
@@ -2718,7 +2721,7 @@ public final class NanoStreamWs {
             }
         }
 
-        private static Json parsed(String text) {
+        static Json parsed(String text) {
             if (!text.stripLeading().startsWith("{")) return null;
             try {
                 return Json.parse(text);
@@ -2762,20 +2765,20 @@ public final class NanoStreamWs {
             return out.toString();
         }
 
-        private static Json number(Number value) { return new Json.Num(value.toString()); }
+        static Json number(Number value) { return new Json.Num(value.toString()); }
 
-        private static Map<String, Json> members(Json json) throws Json.JsonException {
+        static Map<String, Json> members(Json json) throws Json.JsonException {
             if (json instanceof Json.Obj(var members)) return members;
             throw new Json.JsonException("expected a JSON object");
         }
 
-        private static boolean isTrue(Json value) {
+        static boolean isTrue(Json value) {
             boolean text = new Json.Str("true").equals(value);
             return text || new Json.Word("true").equals(value);
         }
 
         /** An amount in NANO, and in raw with all its digits. */
-        private static void putAmount(Map<String, Json> flat, String name, BigInteger raw) {
+        static void putAmount(Map<String, Json> flat, String name, BigInteger raw) {
             BigDecimal nano = new BigDecimal(raw, NANO_DIGITS).setScale(SHOWN_DIGITS, RoundingMode.DOWN);
             flat.put(name, new Json.Num(nano.stripTrailingZeros().toPlainString()));
             flat.put(name + "_raw", number(raw));
@@ -2783,7 +2786,7 @@ public final class NanoStreamWs {
 
         /** An amount in raw, an unsigned 128-bit number. The node writes strings; plain digits will do as
          * well. The balance of a legacy send block is hexadecimal. */
-        private static BigInteger raw(String name, Map<String, Json> block) throws Json.JsonException {
+        static BigInteger raw(String name, Map<String, Json> block) throws Json.JsonException {
             boolean legacySend = new Json.Str("send").equals(block.get("type"));
             boolean hex = legacySend && name.equals("balance");
             String digits = digits(block.get(name));
@@ -2794,7 +2797,7 @@ public final class NanoStreamWs {
             return raw;
         }
 
-        private static String digits(Json value) {
+        static String digits(Json value) {
             return switch (value) {
                 case Json.Str(var text) -> text;
                 case Json.Num(var text) -> text;
@@ -2802,7 +2805,7 @@ public final class NanoStreamWs {
             };
         }
 
-        private static Json.JsonException notRaw(String name) {
+        static Json.JsonException notRaw(String name) {
             return new Json.JsonException("expected a number of raw in " + name);
         }
     }
@@ -2912,7 +2915,7 @@ public final class NanoStreamWs {
         @Override
         public void close() { }
 
-        private void run() {
+        void run() {
             boolean failed = false;
             try {
                 readLines();
@@ -2953,7 +2956,7 @@ public final class NanoStreamWs {
         }
 
         /** Publishes a line, and empties it. */
-        private void end(ByteArrayOutputStream line) {
+        void end(ByteArrayOutputStream line) {
             byte[] message = line.toByteArray();
             line.reset();
             boolean cr = message.length > 0 && message[message.length - 1] == '\r';
@@ -3026,13 +3029,13 @@ public final class NanoStreamWs {
                 token  %s
                 page   %s
 
-                Open the page to see the stream. The secret makes tokens, and is a new one with every start.
-                Each token admits one listener, within the hour.
+                NANO_STREAM_SECRET is not set, so this secret is new with every start; it makes tokens.
+                Open the page to see the stream. Each token admits one listener, within the hour.
 
                 """.formatted(secret, sign(key, now, hour), listed ? link : none);
         }
 
-        private static String segment(String json) { return encode(json.getBytes(UTF_8)); }
+        static String segment(String json) { return encode(json.getBytes(UTF_8)); }
 
         /** So many random bytes, as text. A secret wants 32 of them (RFC 7518 §3.2). */
         static String random(int bytes) {
@@ -3147,7 +3150,7 @@ public final class NanoStreamWs {
         }
 
         /** Takes an option and its value: what follows =, or the next word unless that is an option. */
-        private void parse(Deque<String> words) throws UsageException, IOException {
+        void parse(Deque<String> words) throws UsageException, IOException {
             String word = words.pop();
             String name = name(word);
             int equals = word.indexOf('=');
@@ -3163,17 +3166,17 @@ public final class NanoStreamWs {
                 set(name, bare(name));
         }
 
-        private static boolean isOption(String word) {
+        static boolean isOption(String word) {
             return word.startsWith("--") || originalName(word) != null;
         }
 
         /** The name of an option in the form of nano-stream-ws, name=value, or null. */
-        private static String originalName(String word) {
+        static String originalName(String word) {
             int equals = word.indexOf('=');
             return equals < 0 ? null : ORIGINAL.get(word.substring(0, equals));
         }
 
-        private static String name(String word) throws UsageException {
+        static String name(String word) throws UsageException {
             String part = word.split("=", 2)[0];
             String name = part.startsWith("--") ? part.substring(2) : originalName(word);
             if (name == null)
@@ -3183,7 +3186,7 @@ public final class NanoStreamWs {
         }
 
         /** The value of an option that stands alone; "" where it has to have one. */
-        private String bare(String name) {
+        String bare(String name) {
             return switch (name) {
                 case "secret" -> bareSecret();
                 case "token" -> "10";
@@ -3192,14 +3195,14 @@ public final class NanoStreamWs {
             };
         }
 
-        private String bareSecret() {
+        String bareSecret() {
             String secret = environment.getOrDefault("NANO_STREAM_SECRET", "");
             if (!secret.isEmpty()) return secret;
             newSecret = makeSecret.get();
             return newSecret;
         }
 
-        private void set(String name, String value) throws UsageException, IOException {
+        void set(String name, String value) throws UsageException, IOException {
             switch (name) {
                 case "host" -> host = value;
                 case "port" -> port = (int) number(name, value, 0, 65535);
@@ -3229,7 +3232,7 @@ public final class NanoStreamWs {
                     + "try LC_ALL=C.UTF-8, or --secret-file for a secret");
         }
 
-        private void addOrigins(String list) throws UsageException {
+        void addOrigins(String list) throws UsageException {
             for (String text : list.split(",", -1)) {
                 Origin origin = Origin.parse(text.strip());
                 if (origin == null)
@@ -3240,7 +3243,7 @@ public final class NanoStreamWs {
         }
 
         /** A byte order mark, and blanks around the line, are not part of it. */
-        private static String firstLine(String file) throws IOException {
+        static String firstLine(String file) throws IOException {
             if (file.isEmpty()) return "";
             try {
                 String text = Files.readString(Path.of(file)).replaceFirst("^\uFEFF", "");
@@ -3256,7 +3259,7 @@ public final class NanoStreamWs {
             }
         }
 
-        private static long number(String name, String value, long least, long most) throws UsageException {
+        static long number(String name, String value, long least, long most) throws UsageException {
             if (value.matches("[0-9]{1,18}")) {
                 long number = Long.parseLong(value);
                 if (number >= least && number <= most) return number;
@@ -3266,14 +3269,14 @@ public final class NanoStreamWs {
                 + EventLog.quote(value));
         }
 
-        private static Duration seconds(String name, String value) throws UsageException {
+        static Duration seconds(String name, String value) throws UsageException {
             if (value.matches("[0-9]{1,9}(\\.[0-9]{1,3})?"))
                 return Duration.ofMillis(new BigDecimal(value).movePointRight(3).longValueExact());
             throw new UsageException("--" + name + " wants seconds, as in 10 or 0.5, got "
                 + EventLog.quote(value));
         }
 
-        private static Feed feed(String value) throws UsageException {
+        static Feed feed(String value) throws UsageException {
             Feed feed = Feed.parse(value);
             if (feed == null || feed.port > 65535)
                 throw new UsageException("--feed wants http://HOST:PORT/PATH or -, got "
@@ -3311,6 +3314,7 @@ public final class NanoStreamWs {
             handshake = new Handshake(settings.origins, settings.secrets, settings.leeway, settings.deflate);
             usedTokens = new UsedTokens(clock, settings.leeway);
             publisher = new Publisher(broadcaster, new NanoBlocks(clock));
+            Jwt.mac(new byte[1], ""); // its first use reads files of the JDK: now, while there are descriptors
         }
 
         /** Binds the ports and starts. @throws IOException if one cannot be had; it says which and why */
@@ -3333,7 +3337,7 @@ public final class NanoStreamWs {
             warn();
         }
 
-        private void startFeed(Feed feed, Source source) {
+        void startFeed(Feed feed, Source source) {
             source.start();
             if (!(source instanceof PostFeed post)) return;
             String address = feed.host + ':' + post.acceptor.port();
@@ -3347,7 +3351,7 @@ public final class NanoStreamWs {
         }
 
         /** Repeats a task. What it throws is a fault of ours, and must not end the repetition. */
-        private void every(Duration period, Runnable task) {
+        void every(Duration period, Runnable task) {
             Runnable guarded = () -> {
                 try {
                     task.run();
@@ -3360,12 +3364,12 @@ public final class NanoStreamWs {
         }
 
         /** What plain requests get. A part is loaded when it is first asked for. */
-        private Map<String, Route> routes() {
+        Map<String, Route> routes() {
             return Map.of("/", now -> Page.answer(now),
                 "/healthz", now -> Health.answer(door.draining, now));
         }
 
-        private Source feed(Feed feed) throws IOException {
+        Source feed(Feed feed) throws IOException {
             if (!feed.isStandardInput())
                 return new PostFeed(feed.host, feed.port, feed.path, publisher, clock, events);
             if (LineFeed.isStandardInputClosed())
@@ -3373,15 +3377,17 @@ public final class NanoStreamWs {
             return new LineFeed(System.in, publisher, events, this::lineFeedEnded);
         }
 
-        private void lineFeedEnded(boolean failed) {
+        void lineFeedEnded(boolean failed) {
             if (settings.feeds.size() > 1) return; // the others go on
             status = failed ? 1 : 0;
             close();
         }
 
-        private void warn() {
+        void warn() {
+            boolean forgotten = settings.environment.containsKey("NANO_STREAM_SECRET");
             if (settings.secrets.isEmpty())
-                events.add(Event.WARNING, "without --secret every client that connects is admitted");
+                events.add(Event.WARNING, "without --secret every client that connects is admitted"
+                    + (forgotten ? ", although NANO_STREAM_SECRET is set" : ""));
             for (byte[] secret : settings.secrets)
                 if (secret.length < 32)
                     events.add(Event.WARNING, "a secret has " + secret.length + " bytes; HS256 wants 32 or "
@@ -3445,7 +3451,7 @@ public final class NanoStreamWs {
             events.add(Event.STOP, "done" + left);
         }
 
-        private boolean isDone() {
+        boolean isDone() {
             boolean done = door.places.get() == 0;
             for (Source feed : feeds)
                 if (!feed.drain())
@@ -3482,12 +3488,12 @@ public final class NanoStreamWs {
         }
     }
 
-    private static void printToken(byte[] secret, Duration valid) throws IOException {
+    static void printToken(byte[] secret, Duration valid) throws IOException {
         System.out.println(Issuer.sign(secret, Instant.now(), valid));
         if (System.out.checkError()) throw new IOException("the token could not be written");
     }
 
-    private static void serve(Settings settings) throws Exception {
+    static void serve(Settings settings) throws Exception {
         EventLog events = new EventLog(System.err, InstantSource.system());
         // A lane without its walker would be half a server.
         Thread.setDefaultUncaughtExceptionHandler((thread, e) -> {
