@@ -3314,7 +3314,7 @@ public final class NanoStreamWs {
             handshake = new Handshake(settings.origins, settings.secrets, settings.leeway, settings.deflate);
             usedTokens = new UsedTokens(clock, settings.leeway);
             publisher = new Publisher(broadcaster, new NanoBlocks(clock));
-            Jwt.mac(new byte[1], ""); // its first use reads files of the JDK: now, while there are descriptors
+            Jwt.mac(new byte[1], ""); // its first use reads files of the JDK: while there are descriptors
         }
 
         /** Binds the ports and starts. @throws IOException if one cannot be had; it says which and why */
