@@ -2607,7 +2607,7 @@ public final class NanoStreamWs {
         private long first = -1, last; // seconds
         final ReentrantLock lock = new ReentrantLock();
 
-        /** Returns the means, then counts a block. @param now Unix time in seconds; it may step back */
+        /** Returns the means, then counts a block. @param now seconds from some beginning on */
         Means count(long now) {
             lock.lock();
             try {
@@ -2646,6 +2646,9 @@ public final class NanoStreamWs {
 
     /** Writes JSON without spaces, and with no other escapes than are needed. */
     static class JsonWriter {
+        static final String ESCAPED = "\"\\\b\t\n\f\r";
+        static final String ESCAPES = "\"\\btnfr";
+
         /** Appends the value. */
         static void write(Json json, StringBuilder out) {
             switch (json) {
@@ -2685,10 +2688,9 @@ public final class NanoStreamWs {
             out.append('"');
             for (int i = 0; i < value.length(); i++) {
                 char c = value.charAt(i);
-                if (c == '"' || c == '\\')
-                    out.append('\\').append(c);
-                else if (c == '\n')
-                    out.append("\\n");
+                int which = ESCAPED.indexOf(c);
+                if (which >= 0) // by two characters, so that no text gets larger than the one that was parsed
+                    out.append('\\').append(ESCAPES.charAt(which));
                 else if (c < ' ') // §7: "the control characters (U+0000 through U+001F)" must be escaped
                     out.append("\\u").append(HexFormat.of().toHexDigits(c));
                 else
@@ -2706,6 +2708,7 @@ public final class NanoStreamWs {
         static final Pattern DECIMAL = Pattern.compile("[0-9]{1,39}");
         static final Pattern HEX = Pattern.compile("[0-9A-Fa-f]{1,32}");
         final InstantSource clock;
+        final long start = System.nanoTime();
         final Rate rate = new Rate();
 
         NanoBlocks(InstantSource clock) { this.clock = clock; }
@@ -2714,11 +2717,15 @@ public final class NanoStreamWs {
         public byte[] translate(byte[] message, String text) throws Refusal {
             Json json = parsed(text);
             if (!isCallback(json)) return message;
+            long second = (System.nanoTime() - start) / 1_000_000_000; // the wall clock may be set meanwhile
+            byte[] flat;
             try {
-                return flatten(json, clock.instant(), rate).getBytes(UTF_8);
+                flat = flatten(json, clock.instant(), second, rate).getBytes(UTF_8);
             } catch (Json.JsonException e) {
                 throw new Refusal(Rejection.BAD_MESSAGE, "its block cannot be read: " + e.getMessage());
             }
+            if (flat.length > Limits.MAX_MESSAGE) throw Publisher.tooLarge();
+            return flat;
         }
 
         static Json parsed(String text) {
@@ -2740,7 +2747,7 @@ public final class NanoStreamWs {
         /** The flat object: the callback's members without block, the block's, which win, and is_send, seen,
          * tps, tpm.
          * @throws Json.JsonException if the block is no JSON object, or an amount no number of raw */
-        static String flatten(Json callback, Instant seen, Rate rate) throws Json.JsonException {
+        static String flatten(Json callback, Instant seen, long second, Rate rate) throws Json.JsonException {
             Map<String, Json> merged = new LinkedHashMap<>(members(callback));
             Json block = merged.remove("block");
             if (block instanceof Json.Str(var text))
@@ -2756,7 +2763,7 @@ public final class NanoStreamWs {
             }
             boolean isSend = isTrue(merged.get("is_send"));
             flat.put("is_send", new Json.Word(Boolean.toString(isSend)));
-            Rate.Means means = rate.count(seen.getEpochSecond());
+            Rate.Means means = rate.count(second);
             flat.put("seen", number(BigDecimal.valueOf(seen.toEpochMilli(), 3)));
             flat.put("tps", number(means.minute));
             flat.put("tpm", number(60 * means.tenMinutes));

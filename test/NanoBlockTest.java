@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.time.Instant;
@@ -19,7 +20,7 @@ class NanoBlockTest {
     private static String flatten(String callback) throws Exception {
         NanoStreamWs.Json json = NanoStreamWs.Json.parse(callback);
         assertTrue(NanoStreamWs.NanoBlocks.isCallback(json));
-        return NanoStreamWs.NanoBlocks.flatten(json, SEEN, new NanoStreamWs.Rate());
+        return NanoStreamWs.NanoBlocks.flatten(json, SEEN, 0, new NanoStreamWs.Rate());
     }
 
     /** A member of a flattened callback, as it is written; null where there is none. */
@@ -137,7 +138,7 @@ class NanoBlockTest {
             for (String time : List.of("1700000000.000", "1700000000.120", "1700000000.999"))
                 assertEquals("{\"seen\":" + time + ",\"tps\":1.0,\"tpm\":60.0,\"is_send\":false}",
                     NanoStreamWs.NanoBlocks.flatten(
-                    callback, Instant.ofEpochMilli(Long.parseLong(time.replace(".", ""))), new NanoStreamWs.Rate()));
+                    callback, Instant.ofEpochMilli(Long.parseLong(time.replace(".", ""))), 0, new NanoStreamWs.Rate()));
         }
 
         @Test
@@ -145,17 +146,42 @@ class NanoBlockTest {
             NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
             NanoStreamWs.Json callback = NanoStreamWs.Json.parse("{\"block\":{}}");
             for (int i = 0; i < 5; i++)
-                NanoStreamWs.NanoBlocks.flatten(callback, SEEN, rate);
-            String flat = NanoStreamWs.NanoBlocks.flatten(callback, SEEN.plusSeconds(2), rate);
+                NanoStreamWs.NanoBlocks.flatten(callback, SEEN, 0, rate);
+            String flat = NanoStreamWs.NanoBlocks.flatten(callback, SEEN, 2, rate);
             assertTrue(flat.endsWith(",\"tps\":2.5,\"tpm\":150.0}"), flat);
+        }
+
+        @Test
+        @DisplayName("a clock that is set back for an hour leaves the rate as it is")
+        void countsByNoClockThatCanBeSet() throws Exception {
+            NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
+            NanoStreamWs.Json callback = NanoStreamWs.Json.parse("{\"block\":{}}");
+            for (int second = 0; second < 10; second++)
+                NanoStreamWs.NanoBlocks.flatten(callback, SEEN.minusSeconds(3600L * second), second, rate);
+            assertTrue(NanoStreamWs.NanoBlocks.flatten(callback, SEEN, 10, rate).endsWith(",\"tps\":1.0,\"tpm\":60.0}"));
+        }
+
+        @Test
+        @DisplayName("a callback of control characters goes out no larger than it came, and none larger than a message may be")
+        void doesNotGrow() throws Exception {
+            String controls = "\\b\\f\\n\\r\\t\\\"\\\\".repeat(1_000);
+            String flat = flatten("{\"block\":{\"a\":\"" + controls + "\"}}");
+            assertTrue(flat.contains("\"a\":\"" + controls + '"'));
+            int most = NanoStreamWs.Limits.MAX_MESSAGE;
+            NanoStreamWs.NanoBlocks blocks = new NanoStreamWs.NanoBlocks(() -> SEEN);
+            String before = "{\"block\":{\"amount\":\"1\",\"a\":\"", after = "\"}}";
+            String large = before + "x".repeat(most - before.length() - after.length()) + after;
+            NanoStreamWs.Refusal refusal = assertThrows(NanoStreamWs.Refusal.class,
+                () -> blocks.translate(large.getBytes(UTF_8), large));
+            assertEquals(NanoStreamWs.Rejection.MESSAGE_TOO_LARGE, refusal.why);
         }
 
         @Test
         void countsNoBlockThatIsRefused() throws Exception {
             NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
             NanoStreamWs.Json bad = NanoStreamWs.Json.parse("{\"amount\":\"x\",\"block\":{}}");
-            assertThrows(NanoStreamWs.Json.JsonException.class, () -> NanoStreamWs.NanoBlocks.flatten(bad, SEEN, rate));
-            assertEquals(1, rate.count(SEEN.getEpochSecond() + 10).minute());
+            assertThrows(NanoStreamWs.Json.JsonException.class, () -> NanoStreamWs.NanoBlocks.flatten(bad, SEEN, 0, rate));
+            assertEquals(1, rate.count(10).minute());
         }
     }
 
