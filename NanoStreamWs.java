@@ -209,7 +209,7 @@ public final class NanoStreamWs {
         static final int MAX_FRAGMENTS = 1024;          // of a message: empty ones would be free otherwise
         static final int PACE = 32;                     // reads, frames, KiB inflated, or accepts at once
         static final int PACE_PAUSE = 5;                // ms of a listener's pause
-        static final int MAX_WAITS = 200;               // waits without a calm second; more is a flood
+        static final int MAX_WAITS = 200;               // waits, less the seconds without; more is a flood
 
         // Used tokens, the log of the stream, the lanes:
         static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; no token is taken beyond it
@@ -1365,7 +1365,7 @@ public final class NanoStreamWs {
 
     /** Encodes frames: FIN set, no mask. */
     static class Frame {
-        static final byte[] TAIL = {0, 0, (byte) 0xFF, (byte) 0xFF}; // ends a flush; RFC 7692 §7.2.1 cuts it
+        static final int TAIL = 4; // bytes, 00 00 FF FF, that end a flush; RFC 7692 §7.2.1 cuts them
 
         /** A frame with the shortest of the three length encodings (§5.2). */
         static byte[] of(Opcode opcode, boolean compressed, byte[] payload) {
@@ -1389,7 +1389,7 @@ public final class NanoStreamWs {
             deflater.reset();
             deflater.setInput(message);
             int length = deflater.deflate(compressed, 0, compressed.length, Deflater.SYNC_FLUSH);
-            return Arrays.copyOf(compressed, length - TAIL.length);
+            return Arrays.copyOf(compressed, length - TAIL);
         }
 
         /** The payload of a close frame (§5.5.1): the code, and the reason, which is ASCII here. */
@@ -1440,6 +1440,9 @@ public final class NanoStreamWs {
     /** Reads a client's frames and checks them against §5. Control frames are returned; data goes to the
      * sink, checked and inflated. Used by one thread. */
     static class FrameReader {
+        /** The tail that the sender has cut off (RFC 7692 §7.2.2), and a final block: its end shows that the
+         * message was whole. */
+        static final byte[] END = "\0\0\u00FF\u00FF\1\0\0\u00FF\u00FF".getBytes(ISO_8859_1);
         final InputStream in;
         final boolean deflate; // permessage-deflate was agreed on
         final Bounds bounds;
@@ -1458,8 +1461,8 @@ public final class NanoStreamWs {
 
         // See pace:
         private int work;               // reads, frames and KiB inflated
-        private int waits;              // without a calm second between
-        private long lastWait;          // when
+        private int waits;              // less the seconds without one
+        private long lastWait = System.nanoTime();
 
         /** @param rest what was read beyond the request's head */
         FrameReader(InputStream in, byte[] rest, boolean deflate, Bounds bounds, Sink sink) {
@@ -1469,7 +1472,7 @@ public final class NanoStreamWs {
             this.sink = sink;
             int size = Math.max(rest.length, Limits.MAX_FRAME_HEADER); // no more: it may stay idle
             this.buffer = Arrays.copyOf(rest, size);
-            this.end = rest.length;
+            end = rest.length;
         }
 
         /** Reads up to the end of the next control frame: §5.2, Base Framing Protocol, bit by bit. */
@@ -1491,8 +1494,8 @@ public final class NanoStreamWs {
                 // 4. payload length
                 long length = payloadLength(b1 & 0b0111_1111);
                 // 5. §5.5: control frames have at most 125 bytes and are not fragmented
-                boolean whole = length <= Limits.MAX_CONTROL_PAYLOAD && fin;
-                if (opcode.isControl() && !whole) throw error("control frame is too long or fragmented");
+                if (opcode.isControl() && (length > Limits.MAX_CONTROL_PAYLOAD || !fin))
+                    throw error("control frame is too long or fragmented");
                 if (!opcode.isControl())
                     begin(opcode, length, compressed);
                 // 6. masking key. 7. payload
@@ -1581,9 +1584,12 @@ public final class NanoStreamWs {
                     inflater.setInput(bytes, offset + length - rest, rest);
                     inflateInput(output);
                 }
-                if (last && !inflater.finished()) {
-                    inflater.setInput(Frame.TAIL);
+                if (last && announced > 0 && !inflater.finished()) {
+                    int before = inflated;
+                    inflater.setInput(END);
                     inflateInput(output);
+                    if (!inflater.finished() || inflated > before) // the tail was taken for data
+                        throw new DataFormatException();
                 }
             } catch (DataFormatException e) {
                 throw new ProtocolException(CloseCode.INVALID_PAYLOAD, "compressed data is invalid");
@@ -1661,8 +1667,8 @@ public final class NanoStreamWs {
             work++;
             if (work % Limits.PACE != 0) return;
             long now = System.nanoTime();
-            boolean calm = now - lastWait >= 1_000_000_000L;
-            waits = calm ? 1 : waits + 1;
+            long calm = (now - lastWait) / 1_000_000_000L; // each second without a wait makes up for one
+            waits = (int) Math.max(0, waits - calm) + 1;
             lastWait = now;
             if (waits > Limits.MAX_WAITS)
                 throw new ProtocolException(CloseCode.POLICY_VIOLATION, "listeners have nothing to say");

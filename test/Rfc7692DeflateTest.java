@@ -181,6 +181,24 @@ class Rfc7692DeflateTest {
     }
 
     @Test
+    @DisplayName("§7.2.2: a text that is cut in the middle of a block, or of a stored one's last four bytes, is 1007")
+    void refusesAMessageThatIsNotWhole() throws Exception {
+        byte[] whole = deflated(BLOCK.getBytes(UTF_8));
+        byte[] stored = {0, 9, 0, (byte) 0xF6, (byte) 0xFF, 'n', 'i', 'n', 'e', ' '}; // of nine bytes
+        try (TestServer server = new TestServer()) {
+            for (int length = whole.length - 1; length > 0; length -= 7)
+                try (RawClient client = RawClient.admitted(server.port(), "/", OFFER)) {
+                    client.send(RawClient.frame(0xC1, java.util.Arrays.copyOf(whole, length)));
+                    assertEquals(1007, client.frame().code(), length + " of " + whole.length + " bytes");
+                }
+            try (RawClient client = RawClient.admitted(server.port(), "/", OFFER)) {
+                client.send(RawClient.frame(0xC2, stored));
+                assertEquals(1007, client.frame().code());
+            }
+        }
+    }
+
+    @Test
     void aBombIsRefusedBeforeItIsUnpacked() throws Exception {
         byte[] bomb = deflated(new byte[20_000_000]);
         assertTrue(bomb.length < NanoStreamWs.Limits.MAX_CLIENT_MESSAGE, bomb.length + " bytes");

@@ -1,10 +1,15 @@
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.SequenceInputStream;
 import java.lang.reflect.Field;
 import java.lang.reflect.Modifier;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -159,6 +164,35 @@ class UnderAttackTest {
             long lines = server.log().lines().filter(line -> line.contains("Token was invalid")).count();
             assertTrue(lines >= NanoStreamWs.Limits.LOG_BURST && lines < refused, lines + " lines");
         }
+    }
+
+    @Test
+    @DisplayName("a flood does not begin anew because it paused for a second")
+    void aFloodThatPausesIsStoppedToo() {
+        byte[] ping = RawClient.frame(0x89, "");
+        byte[][] pings = new byte[32 * 150][];
+        Arrays.fill(pings, ping);
+        byte[] burst = RawClient.concat(pings); // some 150 waits, of which 200 are allowed
+        InputStream pause = new InputStream() {
+            @Override
+            public int read() throws IOException {
+                try {
+                    Thread.sleep(1_100);
+                } catch (InterruptedException e) {
+                    throw new IOException(e);
+                }
+                return -1; // what stands behind it goes on
+            }
+        };
+        InputStream flood = new SequenceInputStream(Collections.enumeration(
+            List.of(new ByteArrayInputStream(burst), pause, new ByteArrayInputStream(burst))));
+        NanoStreamWs.FrameReader reader = new NanoStreamWs.FrameReader(flood, new byte[0], false,
+            NanoStreamWs.Bounds.LISTENER, (type, bytes, offset, length, last) -> { });
+        NanoStreamWs.ProtocolException end = assertThrows(NanoStreamWs.ProtocolException.class, () -> {
+            while (true)
+                reader.next();
+        });
+        assertEquals(1008, end.code);
     }
 
     /** A text that counts how often one of its characters is looked at. */
