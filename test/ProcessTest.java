@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -239,6 +240,32 @@ class ProcessTest {
         try (ServerProcess tool = new ServerProcess(new ProcessBuilder(command), line -> { });
              ServerProcess server = ServerProcess.of(FREE[0], FREE[1], FREE[2], "--secret=s")) {
             RawClient.admitted(server.port(), "/?t=" + tool.output().strip()).close();
+        }
+    }
+
+    @Test
+    @DisplayName("class files beside the source that have the name of anything it uses are not loaded")
+    void runsNoClassFileOfTheFolderWhereItStarts(@TempDir Path folder) throws Exception {
+        Path source = Files.copy(Path.of("NanoStreamWs.java"), folder.resolve("NanoStreamWs.java"));
+        Set<String> names = new SourceText(Files.readString(source)).capitalizedNames();
+        assertTrue(names.containsAll(List.of("Queue", "HexFormat", "Character", "String", "Override")), names::toString);
+        List<String> command = new ArrayList<>(List.of(ServerProcess.JDK.resolve("javac").toString(), "-d", "."));
+        for (String name : names) {
+            Files.writeString(folder.resolve(name + ".java"), "class " + name
+                + " { static { java.lang.System.err.println(\"planted " + name + "\"); } }");
+            command.add(name + ".java");
+        }
+        assertEquals(0, new ProcessBuilder(command).directory(folder.toFile()).inheritIO().start().waitFor());
+        for (String name : names)
+            Files.delete(folder.resolve(name + ".java"));
+        ProcessBuilder start = new ProcessBuilder(ServerProcess.JAVA, "NanoStreamWs.java", "--secret=my_secret", FREE[0],
+            FREE[1], FREE[2]).directory(folder.toFile());
+        try (ServerProcess server = new ServerProcess(start, line -> { });
+             RawClient client = RawClient.admitted(server.port(), "/?t=" + TestServer.DOCUMENTED_TOKEN);
+             RawClient publisher = new RawClient(server.feedPort())) {
+            post(publisher, "hello");
+            assertEquals("hello", client.text());
+            assertFalse(server.lines().stream().anyMatch(line -> line.contains("planted")), server.lines().toString());
         }
     }
 }

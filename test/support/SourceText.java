@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -312,6 +313,16 @@ final class SourceText {
                 wrong.add(name + ": " + ofPart[part] + " tokens");
         }
         return wrong;
+    }
+
+    /** The names in the code that begin with a capital letter, those of the types that it declares aside. */
+    Set<String> capitalizedNames() {
+        Set<String> names = new TreeSet<>();
+        for (Token token : code)
+            if (Character.isUpperCase(token.text.charAt(0)))
+                names.add(token.text);
+        types.forEach(type -> names.remove(type.name));
+        return names;
     }
 
     /** Imports of all that a package or a type has. */
