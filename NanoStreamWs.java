@@ -25,8 +25,8 @@
  * cursor has not passed. A listener that was too slow for that gets a thread of its own for a while. Two
  * platform threads keep time: they relieve a lane that a blocked write holds up, evict a listener that stays
  * stuck, ping, and sweep used tokens. One platform thread writes the log lines. A connection's thread writes
- * as well: the answer to the handshake, then, between two frames of the log, a pong or the answer to a close
- * frame, and what came into the log meanwhile.
+ * as well: the answer to the handshake and what came into the log meanwhile, then, between two frames of the
+ * log, a pong or the answer to a close frame.
  *
  * How to read it. One evening: Part I, then the section Server. A section uses only names from above it, Part
  * I names nothing of Part II, and no section of Part II names another. A section of Part II can be skipped by
@@ -1786,9 +1786,9 @@ public final class NanoStreamWs {
         /** Bytes of the log that it has not been sent and still has to be. */
         long lag() { return ended ? 0 : stream.end() - offset; }
 
-        /** Writes what the log has and the listener has not. Called when there is more, and by every thread
-         * that has held the write lock and so kept others from it.
-         * @return false if another thread is writing, which then does this */
+        /** Writes what the log has and the listener has not. A thread that keeps it from this, since it holds
+         * the write lock for another frame, wakes the lane after that.
+         * @return false if another thread is writing, which then does this or wakes the lane */
         boolean catchUp() {
             boolean wrote = false;
             while (lag() > 0) {
