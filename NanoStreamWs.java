@@ -38,8 +38,8 @@
  *          2  Vocabulary            opcodes, close codes, the reasons for a refusal
  *          3  Events                a line in the log and a counter
  *          4  JSON                  RFC 8259
- *          5  HTTP                  RFC 9112, 9110: a request's head and body, the answer
- *          6  Origin                RFC 6454
+ *          5  HTTP                  RFC 9112, 9110: a request's head, the answer
+ *          6  Requests              RFC 9112: reading them, in bounds of bytes and time
  *          7  Token                 RFC 7515, 7519, 8725
  *          8  Used tokens           a token works once
  *          9  Opening handshake     RFC 6455 §4.2, RFC 7692 §7.1
@@ -55,10 +55,11 @@
  *         19  Health                what a monitor asks for
  *         21  Other feeds           lines of standard input
  *         23  Issuer                secrets and tokens for the operator
+ *         24  Origins               RFC 6454: which pages may connect
  *     Part III. Assembly: what knows both
- *         24  Settings              the command line
- *         25  Server                wiring, timers, drain
- *         26  main
+ *         26  Settings              the command line
+ *         27  Server                wiring, timers, drain
+ *         28  main
  *
  * (17, 20 and 22 are reserved for history, TLS and Redis; 21 will also have a WebSocket as a feed.)
  */
@@ -147,10 +148,11 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
-import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.atomic.DoubleAccumulator;
 import java.util.concurrent.atomic.LongAdder;
@@ -158,6 +160,7 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
 import java.util.function.IntConsumer;
+import java.util.function.Predicate;
 import java.util.function.Supplier;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -184,11 +187,14 @@ public final class NanoStreamWs {
 
     /** Bounds, each with its unit and its reason. */
     static class Limits {
+        // What there is:
+        static final long HEAP = Runtime.getRuntime().maxMemory(); // bytes
+        static final int DESCRIPTORS = descriptors();   // open files and sockets of the process, ulimit -n
+
         // A request:
         static final int MAX_TOKEN = 8 * 1024;          // characters; parsed before the client is known
         static final long MAX_EXPIRES = 253_402_300_800L; // Unix time: the year 10000
         static final int MAX_HEAD = 2 * MAX_TOKEN;      // bytes of a head: a token, and a browser's cookies
-        static final int MAX_HEADS = 4 * 1024 * 1024;   // bytes of all unfinished heads of a port
         static final int MAX_FIELDS = 100;              // header fields; browsers send some twenty
         static final int HEAD_TIMEOUT = 10_000;         // ms for a whole head: a byte a second does not help
         static final int BODY_TIMEOUT = 30_000;         // ms for the body of a POST
@@ -207,7 +213,11 @@ public final class NanoStreamWs {
         static final int READ_BUFFER = MAX_FRAME_HEADER + MAX_CONTROL_PAYLOAD;
         static final int MAX_CLIENT_MESSAGE = 64 * 1024; // bytes of a message; it is dropped anyway
         static final int MAX_FRAGMENTS = 1024;          // of a message: empty ones would be free otherwise
-        static final int PACE = 32;                     // reads, frames, KiB inflated, or accepts at once
+        static final int MESSAGE_TIMEOUT = 30;          // s for the rest of a message
+        static final int CONTEXT = 32 * 1024;           // bytes that a compressed message can refer back to
+        /** Listeners with a compressed message under way, or the context of the last: up to 45 KiB each. */
+        static final int MAX_CONTEXTS = (int) Math.min(HEAP >> 20, 1024);
+        static final int PACE = 32;                     // reads, frames or KiB inflated without a pause
         static final int PACE_PAUSE = 5;                // ms of a listener's pause
         static final int MAX_WAITS = 200;               // waits, less the seconds without; more is a flood
 
@@ -223,14 +233,30 @@ public final class NanoStreamWs {
 
         // A port:
         static final int BACKLOG = 4096;                // connections that wait for accept
-        static final int MAX_PENDING = 4096;            // open connections, listeners aside
-        static final int ACCEPT_PAUSE = 100;            // ms after accept failed, usually without descriptors
+        static final int MAX_PENDING = Math.min(4096, DESCRIPTORS / 8); // connections, listeners aside
+        /** Bytes of all requests of a port that have not been answered. */
+        static final int MAX_UNANSWERED = (int) Math.min(HEAP / 12, 64 * MAX_MESSAGE);
+        static final int ACCEPT_PAUSE = 20;             // ms after accept failed
+
+        // Listeners: what is left by other connections, two kinds of them on a feed's port, and by the JVM.
+        static final int MAX_LISTENERS = DESCRIPTORS - 3 * MAX_PENDING - 64;
 
         // The log:
         static final int LOG_BURST = 100;               // lines of one event at once
         static final int LOG_RATE = 5;                  // lines of one event a second after that
         static final int LOG_QUEUE = 4096;              // lines that wait for a blocked standard error
         static final int MAX_QUOTED = 100;              // characters of a client's own text in a line
+
+        /** The Java runtime has raised it as far as it may. Without a /proc it is what macOS has. */
+        static int descriptors() {
+            try {
+                String limits = Files.readString(Path.of("/proc/self/limits"));
+                Matcher line = Pattern.compile("Max open files +([0-9]{1,9}) ").matcher(limits);
+                if (line.find()) return Integer.parseInt(line.group(1));
+            } catch (IOException e) { // no /proc
+            }
+            return 10_240;
+        }
     }
 
     // ---- 2. Vocabulary (RFC 6455 §5.2, §7.4) --------------------------------------------------------------
@@ -405,9 +431,6 @@ public final class NanoStreamWs {
                     Runtime.getRuntime().halt(1);
             }
         }
-
-        /** How often the event has happened. */
-        long count(Event event) { return tallies.get(event).count.sum(); }
 
         /** Logs how many lines were left out, and renews the allowances. Called once a second. */
         void tick() {
@@ -683,11 +706,11 @@ public final class NanoStreamWs {
         /** RFC 9112 §2.1: start-line CRLF *( field-line CRLF ) CRLF, here without the last two CRLF. */
         static Request parse(String head) throws Refusal {
             // 1. §2.2: a bare CR or LF, like any other control character but a tab, is no part of a message
-            String[] lines = (head + '\r').split("\n", -1);
+            String[] lines = head.split("\r\n", -1);
             if (lines.length - 1 > Limits.MAX_FIELDS)
                 throw new Refusal(Rejection.HEAD_TOO_LARGE, "more than " + Limits.MAX_FIELDS + " fields");
-            for (int i = 0; i < lines.length; i++)
-                lines[i] = withoutCr(lines[i]);
+            for (String line : lines)
+                if (hasControl(line)) throw malformed("control character in the head");
             // 2. §3: request-line = method SP request-target SP HTTP-version
             String[] words = lines[0].split(" ", -1);
             if (words.length != 3 || !isToken(words[0])
@@ -730,17 +753,17 @@ public final class NanoStreamWs {
             values.add(parts[1].strip());
         }
 
-        static String withoutCr(String line) throws Refusal {
-            if (!line.endsWith("\r")) throw malformed("expected CRLF after each line of the head");
-            String text = line.substring(0, line.length() - 1);
-            for (int i = 0; i < text.length(); i++) {
-                char c = text.charAt(i);
-                if (c < ' ' && c != '\t' || c == 0x7F) throw malformed("control character in the head");
+        static boolean hasControl(String line) {
+            for (int i = 0; i < line.length(); i++) {
+                char c = line.charAt(i);
+                if (c < ' ' && c != '\t' || c == 0x7F) return true;
             }
-            return text;
+            return false;
         }
 
-        static boolean isToken(String word) { return !word.isEmpty() && all(word, TOKEN_SIGNS); }
+        static boolean isToken(String word) {
+            return !word.isEmpty() && all(word, TOKEN_SIGNS);
+        }
 
         /** Whether all characters are ASCII letters, digits or one of the signs. */
         static boolean all(String text, String signs) {
@@ -804,9 +827,8 @@ public final class NanoStreamWs {
             return response(why.status, fields + why.fields, "text/plain", why.status + '\n', now);
         }
 
-        /** What goes out of an answer. RFC 9110 §9.3.2: HEAD gets the same head and no body. */
-        static byte[] answerTo(Request request, byte[] answer) {
-            if (request == null || !request.method().equals("HEAD")) return answer;
+        /** An answer without its body: what HEAD gets (RFC 9110 §9.3.2). */
+        static byte[] headOf(byte[] answer) {
             int body = new String(answer, ISO_8859_1).indexOf("\r\n\r\n") + 4;
             return Arrays.copyOf(answer, body);
         }
@@ -846,32 +868,40 @@ public final class NanoStreamWs {
         }
     }
 
+    // ---- 6. Requests (RFC 9112) ---------------------------------------------------------------------------
+    // Reads requests from a connection. What may be read is bounded in bytes and in time before it is read.
+
     /** Reads the requests of one connection, one after the other. Used by one thread. */
     static class RequestReader {
-        static final byte[] END = {'\r', '\n', '\r', '\n'};
+        static final int END = 4; // bytes: CRLF after the last line, and once more
         final Socket socket;
         final OutputStream out;
-        final IntConsumer grown;
+        final IntConsumer kept;
         private byte[] buffer = new byte[1024];
         private int start, end; // what was read and not yet taken
+        private boolean isHead; // the request that was read last, in order or not
+        private int body; // bytes of its body so far
 
         /** @param out is flushed before a read that may block, so that answers can be gathered until then
-         * @param grown told by how many bytes the buffer grows beyond its first KiB */
-        RequestReader(Socket socket, OutputStream out, IntConsumer grown) {
+         * @param kept told by how many bytes the request grows beyond its first KiB, or shrinks */
+        RequestReader(Socket socket, OutputStream out, IntConsumer kept) {
             this.socket = socket;
             this.out = out;
-            this.grown = grown;
+            this.kept = kept;
         }
 
         /** Reads a head, within HEAD_TIMEOUT of its first byte.
          * @param idle ms until that byte, and at most for the whole head
-         * @return null if the peer closes before the first byte, or sends none in that time */
+         * @throws EOFException if the peer closes before its end, or sends no first byte in that time */
         Request head(int idle) throws IOException, Refusal {
+            isHead = false;
+            kept.accept(-body);
+            body = 0;
             long idleEnd = deadline(idle);
             try {
                 need(1, idleEnd);
-            } catch (EOFException | Refusal e) { // it closed, or was idle for too long
-                return null;
+            } catch (Refusal e) { // it was idle for too long, and has asked for nothing
+                throw new EOFException();
             }
             long deadline = Math.min(idleEnd, deadline(Limits.HEAD_TIMEOUT));
             skipEmptyLines(deadline);
@@ -881,15 +911,18 @@ public final class NanoStreamWs {
                 if (length >= Limits.MAX_HEAD)
                     throw new Refusal(Rejection.HEAD_TOO_LARGE, "more than " + Limits.MAX_HEAD + " bytes");
                 need(length + 1, deadline);
-                byte b = buffer[start + length];
-                length++;
-                if (b >= 0 && b < ' ' && "\r\n\t".indexOf(b) < 0) // refused now, not at the timeout
+                int to = start + length + 1;
+                byte b = buffer[to - 1];
+                if (b == '\n' && (length == 0 || buffer[to - 2] != '\r')) // refused now, not at the timeout
+                    throw Http.malformed("expected CRLF after each line of the head");
+                if (b >= 0 && b < ' ' && "\r\n\t".indexOf(b) < 0)
                     throw Http.malformed("control character in the head; is it TLS?");
-                int to = start + length;
-                whole = b == '\n' && length >= END.length
-                    && Arrays.equals(buffer, to - END.length, to, END, 0, END.length);
+                length++;
+                if (length == 5)
+                    isHead = new String(buffer, start, length, ISO_8859_1).equals("HEAD ");
+                whole = b == '\n' && length >= END && buffer[to - 3] == '\n'; // each has its CR
             }
-            String head = new String(buffer, start, length - END.length, ISO_8859_1);
+            String head = new String(buffer, start, length - END, ISO_8859_1);
             start += length;
             return Http.parse(head);
         }
@@ -898,15 +931,20 @@ public final class NanoStreamWs {
         byte[] body(int length) throws IOException, Refusal {
             long deadline = deadline(Limits.BODY_TIMEOUT);
             // It grows with what arrives, not with what is announced.
-            ByteArrayOutputStream body = new ByteArrayOutputStream();
-            while (body.size() < length) {
+            ByteArrayOutputStream read = new ByteArrayOutputStream();
+            while (body < length) {
                 need(1, deadline);
-                int n = Math.min(end - start, length - body.size());
-                body.write(buffer, start, n);
+                int n = Math.min(end - start, length - body);
+                kept.accept(n);
+                body += n;
+                read.write(buffer, start, n);
                 start += n;
             }
-            return body.toByteArray();
+            return read.toByteArray();
         }
+
+        /** What goes out of an answer to the request that was read last. */
+        byte[] answer(byte[] answer) { return isHead ? Http.headOf(answer) : answer; }
 
         /** What the peer sent behind the last request. */
         byte[] rest() { return Arrays.copyOfRange(buffer, start, end); }
@@ -934,7 +972,7 @@ public final class NanoStreamWs {
         boolean fill(long deadline) throws IOException, Refusal {
             boolean filled = end == buffer.length; // more comes than expected
             if (filled && buffer.length < Limits.MAX_HEAD) {
-                grown.accept(buffer.length);
+                kept.accept(buffer.length);
                 buffer = Arrays.copyOf(buffer, 2 * buffer.length);
             }
             System.arraycopy(buffer, start, buffer, 0, end - start);
@@ -951,60 +989,6 @@ public final class NanoStreamWs {
             } catch (SocketTimeoutException e) {
                 throw new Refusal(Rejection.TOO_SLOW);
             }
-        }
-    }
-
-    // ---- 6. Origin (RFC 6454) -----------------------------------------------------------------------------
-    // Which pages may connect. It protects the users of browsers (RFC 6455 §10.2); other clients send what
-    // they like, so what keeps them out is the token.
-
-    /** An origin, or what an entry of a list asks of one: a null scheme and ANY_PORT stand for any. */
-    record Origin(String scheme, boolean subdomains, String host, int port) {
-        static final int ANY_PORT = -1;
-        static final Map<String, Integer> PORTS = Map.of("http", 80, "https", 443); // RFC 6454 §4 5.
-        static final List<String> OPAQUE = List.of("null", "file://"); // as an app's web view sends them
-        static final Pattern FORM = Pattern.compile(
-            "(?:([a-z][a-z0-9+.-]*)://)?(\\*\\.)?([a-z0-9_.-]+|\\[[0-9a-f:.]+])(?::([0-9]{1,5}))?");
-
-        /** RFC 6454 §7.1: [ scheme "://" ] [ "*." ] host [ ":" port ], or null. */
-        static Origin parse(String text) {
-            if (OPAQUE.contains(text))
-                return new Origin(text, false, "", ANY_PORT);
-            Matcher match = FORM.matcher(text.toLowerCase(Locale.ROOT));
-            if (!match.matches())
-                return null;
-            String scheme = match.group(1);
-            boolean subdomains = match.group(2) != null;
-            String digits = match.group(4);
-            int port = PORTS.getOrDefault(String.valueOf(scheme), ANY_PORT); // a Map.of is not asked for null
-            if (digits != null)
-                port = Integer.parseInt(digits);
-            return new Origin(scheme, subdomains, match.group(3), port);
-        }
-
-        /** Whether a list admits a client. An empty one admits every client, with an origin or without.
-         * @param field the Origin field, or null where there was none */
-        static boolean isAdmitted(List<Origin> allowed, String field) {
-            if (allowed.isEmpty())
-                return true;
-            if (field == null)
-                return false;
-            Origin origin = parse(field);
-            // What is no origin has no scheme. "null" (§7.3: one that must not be told) is one of its own.
-            if (origin == null || origin.scheme == null || origin.subdomains)
-                return false;
-            return allowed.stream().anyMatch(entry -> entry.admits(origin));
-        }
-
-        /** Whether this entry of a list admits an origin. */
-        boolean admits(Origin origin) {
-            if (scheme != null && !scheme.equals(origin.scheme))
-                return false;
-            if (port != ANY_PORT && port != origin.port)
-                return false;
-            if (subdomains)
-                return origin.host.endsWith('.' + host);
-            return origin.host.equals(host);
         }
     }
 
@@ -1206,6 +1190,9 @@ public final class NanoStreamWs {
         }
 
         boolean deflate() { return !extensions.isEmpty(); }
+
+        /** Whether a compressed message of the client may refer to those before it (RFC 7692 §7.1.1.2). */
+        boolean takesContextOver() { return deflate() && !extensions.contains(Offer.NO_CONTEXT); }
     }
 
     /** An extension that a client offers (RFC 6455 §9.1): parameters by name, as name or name=value.
@@ -1217,6 +1204,7 @@ public final class NanoStreamWs {
             + "|client_max_window_bits(?:=(?:[89]|1[0-5]))?"
             + "|server_max_window_bits=15"); // the JDK's Deflater has no smaller window
         static final Pattern QUOTED = Pattern.compile("^\"(\\S*)\"$");
+        static final String NO_CONTEXT = "client_no_context_takeover";
 
         /** Reads Sec-WebSocket-Extensions. What is no list of extensions fails (RFC 6455 §9.1). */
         static List<Offer> parse(String field) throws Refusal {
@@ -1262,30 +1250,26 @@ public final class NanoStreamWs {
             return true;
         }
 
-        /** The answer to it. No context is taken over, so that all can get the same bytes. */
+        /** The answer to it. The server takes no context over, so that all can get the same bytes. What
+         * was not offered is not answered: some clients take that for a fault. */
         String response() {
-            String response = extension + "; server_no_context_takeover; client_no_context_takeover";
-            String window = parameters.get("server_max_window_bits");
-            return window == null ? response : response + "; " + window;
+            String response = extension + "; server_no_context_takeover";
+            for (String name : List.of(NO_CONTEXT, "server_max_window_bits"))
+                if (parameters.containsKey(name))
+                    response += "; " + parameters.get(name);
+            return response;
         }
     }
 
     /** The server's side of the opening handshake. */
-    static class Handshake {
+    record Handshake(
+            Predicate<String> origins, // whether one with this Origin field, or null for none, is admitted
+            List<byte[]> secrets, // none: a client needs no token
+            Duration leeway,
+            boolean deflate) {
         static final String GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // §1.3
         static final Pattern KEY = Pattern.compile("[A-Za-z0-9+/]{22}=="); // 16 bytes in base64
         static final Pattern BEARER = Pattern.compile("(?is)bearer +(.*)"); // s: . is any character
-        final List<Origin> origins; // none: every client is admitted
-        final List<byte[]> secrets; // none: every client is admitted
-        final Duration leeway;
-        final boolean deflate;
-
-        Handshake(List<Origin> origins, List<byte[]> secrets, Duration leeway, boolean deflate) {
-            this.origins = origins;
-            this.secrets = secrets;
-            this.leeway = leeway;
-            this.deflate = deflate;
-        }
 
         /** Whether a request is meant as a handshake. With a key it is: a proxy may have eaten Upgrade. */
         static boolean isMeant(Request request) {
@@ -1321,7 +1305,7 @@ public final class NanoStreamWs {
             String extensions = negotiate(offers);
             // 7. origin
             String origin = request.field("origin");
-            if (!Origin.isAdmitted(origins, origin))
+            if (!origins.test(origin))
                 throw new Refusal(Rejection.ORIGIN, origin == null ? "none was sent" : "it is not listed");
             Claims claims = null;
             if (!secrets.isEmpty())
@@ -1431,10 +1415,11 @@ public final class NanoStreamWs {
         void data(Opcode type, byte[] bytes, int offset, int length, boolean last) throws IOException;
     }
 
-    /** Bytes of a reader's buffer, bytes and fragments of a message; whether a flood is slowed down. */
-    record Bounds(int buffer, int message, int fragments, boolean paced) {
-        static final Bounds LISTENER =
-            new Bounds(Limits.READ_BUFFER, Limits.MAX_CLIENT_MESSAGE, Limits.MAX_FRAGMENTS, true);
+    /** Bytes of a reader's buffer, bytes and fragments of a message; compression contexts of all readers;
+     * whether a flood is slowed down. */
+    record Bounds(int buffer, int message, int fragments, Semaphore contexts, boolean paced) {
+        static final Bounds LISTENER = new Bounds(Limits.READ_BUFFER, Limits.MAX_CLIENT_MESSAGE,
+            Limits.MAX_FRAGMENTS, new Semaphore(Limits.MAX_CONTEXTS), true);
     }
 
     /** Reads a client's frames and checks them against §5. Control frames are returned; data goes to the
@@ -1445,6 +1430,7 @@ public final class NanoStreamWs {
         static final byte[] END = "\0\0\u00FF\u00FF\1\0\0\u00FF\u00FF".getBytes(ISO_8859_1);
         final InputStream in;
         final boolean deflate; // permessage-deflate was agreed on
+        final boolean takesContextOver;
         final Bounds bounds;
         final Sink sink;
         private byte[] buffer;
@@ -1452,12 +1438,16 @@ public final class NanoStreamWs {
         volatile long lastRead = System.nanoTime(); // when something last came
 
         // The message under way (§5.4):
-        private Opcode type;            // TEXT, BINARY, or null between two
+        private volatile Opcode type;   // TEXT, BINARY, or null between two
+        private volatile int seconds;   // that it has been under way, see isUnfinished
         private Utf8Check utf8;         // of a text
         private Inflater inflater;      // of a compressed message
         private int announced;          // bytes, by the frames' headers so far
         private int fragments;
         private int inflated;           // bytes
+
+        // Between two messages:
+        private byte[] context;         // the end of what was inflated, if it is taken over
 
         // See pace:
         private int work;               // reads, frames and KiB inflated
@@ -1465,9 +1455,10 @@ public final class NanoStreamWs {
         private long lastWait = System.nanoTime();
 
         /** @param rest what was read beyond the request's head */
-        FrameReader(InputStream in, byte[] rest, boolean deflate, Bounds bounds, Sink sink) {
+        FrameReader(InputStream in, byte[] rest, Accepted accepted, Bounds bounds, Sink sink) {
             this.in = in;
-            this.deflate = deflate;
+            this.deflate = accepted.deflate();
+            this.takesContextOver = accepted.takesContextOver();
             this.bounds = bounds;
             this.sink = sink;
             int size = Math.max(rest.length, Limits.MAX_FRAME_HEADER); // no more: it may stay idle
@@ -1525,14 +1516,34 @@ public final class NanoStreamWs {
             if (!continues) {
                 type = opcode;
                 utf8 = opcode == Opcode.TEXT ? new Utf8Check() : null;
-                inflater = compressed ? new Inflater(true) : null;
+                seconds = 0;
                 announced = 0;
                 fragments = 0;
                 inflated = 0;
+                if (compressed)
+                    beginInflating();
             }
             fragments++;
             if (length > bounds.message - announced || fragments > bounds.fragments) throw tooBig();
             announced += (int) length;
+        }
+
+        void beginInflating() throws ProtocolException {
+            if (context == null) {
+                boolean room = bounds.contexts.tryAcquire();
+                if (!room)
+                    throw new ProtocolException(CloseCode.POLICY_VIOLATION, "too many compressed messages");
+                context = new byte[0];
+            }
+            inflater = new Inflater(true);
+            inflater.setDictionary(context);
+        }
+
+        /** Whether the message under way takes too long. Asked once a second: it is counted, not measured, so
+         * that a pause of the server itself is not taken for one of the peer. */
+        boolean isUnfinished() {
+            seconds++;
+            return type != null && seconds > Limits.MESSAGE_TIMEOUT;
         }
 
         /** A control frame's payload. */
@@ -1562,7 +1573,7 @@ public final class NanoStreamWs {
             if (fin) {
                 type = null;
                 utf8 = null;
-                release();
+                release(takesContextOver);
             }
         }
 
@@ -1581,6 +1592,7 @@ public final class NanoStreamWs {
                 while (inflater.finished() && inflater.getRemaining() > 0) { // §7.2.3.4: a final block
                     int rest = inflater.getRemaining();
                     inflater.reset();
+                    inflater.setDictionary(context);
                     inflater.setInput(bytes, offset + length - rest, rest);
                     inflateInput(output);
                 }
@@ -1608,14 +1620,26 @@ public final class NanoStreamWs {
                 if (inflated > bounds.message) throw tooBig(); // before anything of it is kept
                 if (n > 0)
                     deliver(output, 0, n, false);
+                if (takesContextOver)
+                    keep(output, n);
             } while (n > 0);
         }
 
-        /** Frees the memory of the inflater, which is not the collector's. */
-        void release() {
+        void keep(byte[] output, int length) {
+            ByteBuffer all = ByteBuffer.allocate(context.length + length);
+            all.put(context).put(output, 0, length);
+            int from = Math.max(0, all.position() - Limits.CONTEXT);
+            context = Arrays.copyOfRange(all.array(), from, all.position());
+        }
+
+        /** Frees the memory of the inflater, which is not the collector's, and the context. */
+        void release(boolean keepContext) {
             if (inflater != null)
                 inflater.end();
             inflater = null;
+            if (context == null || keepContext) return;
+            context = null;
+            bounds.contexts.release();
         }
 
         /** §5.3: "transformed-octet-i = original-octet-i XOR masking-key-octet-j", j = i MOD 4; i from at. */
@@ -1638,18 +1662,18 @@ public final class NanoStreamWs {
 
         /** Reads until so many bytes, at most those of a control frame, are buffered. */
         void need(int bytes) throws IOException {
-            if (buffer.length < bytes)
-                buffer = Arrays.copyOf(buffer, bounds.buffer);
-            if (buffer.length - start < bytes) {
+            boolean cramped = buffer.length - start < bytes;
+            boolean isRest = buffer.length > bounds.buffer; // of the read that had the head
+            if (cramped || isRest && end - start < bytes) {
+                boolean grows = isRest || bytes > Limits.MAX_FRAME_HEADER;
+                int size = grows ? bounds.buffer : buffer.length;
+                buffer = Arrays.copyOfRange(buffer, start, start + size);
                 end -= start;
-                System.arraycopy(buffer, start, buffer, 0, end);
                 start = 0;
             }
             // Not in a method of its own, which would be a frame more on each idle stack.
             while (end - start < bytes) {
-                int free = buffer.length - end; // a rest may be longer than the bound
-                int room = Math.min(bounds.buffer, free);
-                int n = in.read(buffer, end, room);
+                int n = in.read(buffer, end, buffer.length - end);
                 if (n < 0) throw new EOFException();
                 end += n;
                 lastRead = System.nanoTime();
@@ -1773,11 +1797,11 @@ public final class NanoStreamWs {
 
         /** Takes the cursor, so that a client that then sees the answer to its handshake misses no message.
          * @param rest what was read beyond the request's head */
-        Listener(Socket socket, byte[] rest, StreamLog stream, boolean deflate, Bounds bounds)
+        Listener(Socket socket, byte[] rest, StreamLog stream, Accepted accepted, Bounds bounds)
                 throws IOException {
             this.socket = socket;
             this.out = socket.getOutputStream();
-            this.reader = new FrameReader(socket.getInputStream(), rest, deflate, bounds, this);
+            this.reader = new FrameReader(socket.getInputStream(), rest, accepted, bounds, this);
             this.stream = stream;
             this.segment = stream.tail;
             this.offset = segment.base + segment.limit;
@@ -1843,7 +1867,7 @@ public final class NanoStreamWs {
             } catch (IOException e) {
                 reset(null);
             } finally {
-                reader.release();
+                reader.release(false);
             }
             return "without a close frame";
         }
@@ -1959,7 +1983,7 @@ public final class NanoStreamWs {
         volatile long swept; // the log's end when the walker in charge began the last sweep that it finished
 
         // look only:
-        private long lookedAt;      // the walker's steps at the last look
+        private int lookedAt;       // the walker's steps at the last look
         private int relief = 1;     // how many walkers the next look starts, if need be
 
         /** @param stream tells whether there is something to do */
@@ -1993,7 +2017,7 @@ public final class NanoStreamWs {
             /** The listener that it is writing to. One of two sets it back to null: the walker, which then
              * goes on, or look, which has then relieved it. */
             final AtomicReference<Listener> at = new AtomicReference<>();
-            final AtomicLong steps = new AtomicLong(); // listeners written to; only the walker adds
+            volatile int steps; // listeners written to; only the walker adds
 
             Walker(boolean inCharge) { this.inCharge = inCharge; }
 
@@ -2027,7 +2051,7 @@ public final class NanoStreamWs {
                 for (Listener listener : listeners) {
                     if (listener.lag() <= 0) continue;
                     at.set(listener);
-                    steps.lazySet(steps.getPlain() + 1);
+                    steps++;
                     // A straggler is passed over. Its thread clears the flag and then looks at its lag once
                     // more, so what is passed over here is seen there.
                     boolean written = !listener.straggling && listener.catchUp();
@@ -2041,14 +2065,15 @@ public final class NanoStreamWs {
 
             /** Relieved while it wrote: goes on for that listener alone until it keeps up. */
             void stayWith(Listener listener) {
+                if (listener.straggling) return; // another stays with it, and looks at its lag at the end
                 listener.straggling = true;
-                int calm = 0; // rounds without blocking
+                int calm = 0; // rounds in which it caught up without blocking
                 while (calm < Limits.STRAGGLER_ROUNDS && !listener.ended) {
                     LockSupport.parkNanos(Limits.STRAGGLER_PAUSE * 1_000_000L);
                     long before = System.nanoTime();
-                    listener.catchUp();
+                    boolean caughtUp = listener.catchUp();
                     boolean blocked = System.nanoTime() - before >= Limits.LOOK * 1_000_000L;
-                    calm = blocked ? 0 : calm + 1;
+                    calm = caughtUp && !blocked ? calm + 1 : 0;
                 }
                 listener.straggling = false;
                 listener.catchUp(); // after that: see sweep
@@ -2059,7 +2084,7 @@ public final class NanoStreamWs {
         void look() {
             Walker looked = walker;
             Listener blocked = looked.at.get();
-            long steps = looked.steps.get();
+            int steps = looked.steps;
             boolean moved = steps != lookedAt;
             // It is WAITING while a write blocks, and RUNNABLE while it only lacks a processor. One that has
             // just relieved another and waits has most likely met the next blocked listener: no need to ask
@@ -2200,6 +2225,13 @@ public final class NanoStreamWs {
                 send(Opcode.PING, new byte[0]);
         }
 
+        /** Drops the listeners that do not finish a message. Called once a second. */
+        void endUnfinished() {
+            for (Listener listener : listeners())
+                if (listener.reader.isUnfinished())
+                    listener.reset("its message was not finished in " + Limits.MESSAGE_TIMEOUT + " s");
+        }
+
         /** Relieves the lanes that stand, and evicts the listeners that are stuck. Called every LOOK ms. */
         void look() {
             lanes.forEach(Lane::look);
@@ -2220,21 +2252,21 @@ public final class NanoStreamWs {
     // Where a connection comes in, and where it is decided whether it becomes a listener: see admit. There is
     // no TLS here (RFC 6455 §10.6): a proxy in front has it.
 
-    /** Accepts the connections of one port, and gives each a virtual thread. If too many are open
-     * that were not released, the oldest is closed. */
+    /** Accepts the connections of one port, and gives each a virtual thread. If too many are open, or they
+     * hold too much, the oldest of them is closed; a listener is released, and does not count. */
     static class Acceptor {
         /** What is done with a connection. It is closed if that throws. */
-        interface Handler { void handle(Socket socket, IntConsumer grown) throws IOException; }
+        interface Handler { void handle(Socket socket, IntConsumer kept) throws IOException; }
 
         final ServerSocket server;
-        final Handler handler;
         final EventLog events;
-        final Queue<Socket> open = new LinkedBlockingQueue<>(Limits.MAX_PENDING); // the oldest first
-        final AtomicInteger heads = new AtomicInteger(); // bytes, see Limits.MAX_HEADS
+        // The connections, each the oldest first: those that brought nothing so far go before the others.
+        final Queue<Socket> unproven = new LinkedBlockingQueue<>(Limits.MAX_PENDING);
+        final Queue<Socket> proven = new LinkedBlockingQueue<>(Limits.MAX_PENDING);
+        final AtomicInteger unanswered = new AtomicInteger(); // bytes, see Limits.MAX_UNANSWERED
 
         /** Binds the port. @throws IOException if it cannot be had; the message says which and why */
-        Acceptor(String host, int port, Handler handler, EventLog events) throws IOException {
-            this.handler = handler;
+        Acceptor(String host, int port, EventLog events) throws IOException {
             this.events = events;
             this.server = new ServerSocket();
             InetSocketAddress address = new InetSocketAddress(host, port);
@@ -2246,17 +2278,31 @@ public final class NanoStreamWs {
             }
         }
 
-        void start() { Thread.ofVirtual().name("accept").start(this::accept); }
+        void start(Handler handler) {
+            Runnable loop = () -> accept(handler);
+            Thread.ofVirtual().name("accept").start(loop);
+        }
 
         int port() { return server.getLocalPort(); }
 
-        /** The connection counts no longer. @return false if it was closed to make room */
-        boolean release(Socket socket) { return open.remove(socket); }
+        /** The connection has brought something. */
+        void prove(Socket socket) {
+            boolean open = unproven.remove(socket);
+            if (open)
+                add(socket, proven);
+        }
+
+        List<Socket> open() {
+            List<Socket> open = new ArrayList<>(unproven);
+            open.addAll(proven);
+            return open;
+        }
 
         /** Accepts nothing more, and ends the connections on which no request was read; a request that was
          * read is still answered. @return whether none is left */
         boolean drain() {
             Http.closeQuietly(server);
+            List<Socket> open = open();
             for (Socket socket : open)
                 Http.closeQuietly(socket::shutdownInput); // half of it: its reader gets the end of the stream
             return open.isEmpty();
@@ -2264,57 +2310,68 @@ public final class NanoStreamWs {
 
         void close() {
             Http.closeQuietly(server);
-            open.forEach(Http::closeQuietly);
+            open().forEach(Http::closeQuietly);
         }
 
-        void accept() {
+        void accept(Handler handler) {
             boolean failing = false;
-            int accepted = 0;
-            while (!server.isClosed()) {
+            while (true) {
                 try {
                     Socket socket = server.accept();
+                    add(socket, unproven);
+                    Thread.ofVirtual().start(() -> handle(socket, handler));
+                    if (failing)
+                        events.add(Event.ACCEPT, "works again on port " + port());
                     failing = false;
-                    while (!open.offer(socket)) // full, most likely of silent ones
-                        endOldest();
-                    Thread.ofVirtual().start(() -> handle(socket));
-                    accepted++;
-                    if (accepted % Limits.PACE == 0)
-                        Thread.yield(); // while connections wait, accept does not park
+                    Thread.yield(); // while connections wait, accept does not park
                 } catch (IOException e) {
-                    if (!failing && !server.isClosed())
+                    if (server.isClosed()) return;
+                    if (!failing)
                         events.add(Event.ACCEPT, "fails on port " + port() + " and is tried again: "
                             + e.getMessage() + ". Too many open files? Raise ulimit -n or LimitNOFILE=");
                     failing = true;
+                    endOldest();
                     LockSupport.parkNanos(Limits.ACCEPT_PAUSE * 1_000_000L);
                 }
             }
         }
 
+        void add(Socket socket, Queue<Socket> queue) {
+            while (!queue.offer(socket)) // full, most likely of silent ones
+                end(queue.poll());
+        }
+
         void endOldest() {
-            Socket oldest = open.poll();
+            Socket oldest = unproven.poll();
+            end(oldest == null ? proven.poll() : oldest);
+        }
+
+        void end(Socket oldest) {
             if (oldest == null) return;
             events.add(Event.FULL, Http.remote(oldest) + " is closed: too many others wait as well");
             Http.closeQuietly(oldest);
         }
 
-        void handle(Socket socket) {
+        void handle(Socket socket, Handler handler) {
             AtomicInteger own = new AtomicInteger();
-            IntConsumer grown = bytes -> {
+            IntConsumer kept = bytes -> {
                 own.addAndGet(bytes);
-                if (heads.addAndGet(bytes) > Limits.MAX_HEADS)
+                int all = unanswered.addAndGet(bytes);
+                if (bytes > 0 && all > Limits.MAX_UNANSWERED)
                     endOldest();
             };
             try {
                 socket.setTcpNoDelay(true);
-                handler.handle(socket, grown);
+                handler.handle(socket, kept);
             } catch (IOException e) { // the peer went away: no answer can reach it
                 Http.closeQuietly(socket);
             } catch (RuntimeException | Error e) { // ends this connection and no other
                 events.fault(e);
                 Http.closeQuietly(socket);
             } finally {
-                open.remove(socket);
-                heads.addAndGet(-own.get());
+                unproven.remove(socket);
+                proven.remove(socket);
+                unanswered.addAndGet(-own.get());
             }
         }
     }
@@ -2324,46 +2381,27 @@ public final class NanoStreamWs {
 
     /** The listeners' port: a handshake that is in order makes a listener of a connection, a plain request
      * gets an answer. */
-    static class Door {
-        final Acceptor acceptor; // its open connections are those that are no listeners
-        final Handshake handshake;
-        final UsedTokens usedTokens;
-        final Broadcaster broadcaster;
-        final Map<String, Route> routes; // by path
-        final int maxListeners;
-        final InstantSource clock;
-        final EventLog events;
-        /** Taken by listeners, each until its last log line is on its way. */
-        final AtomicInteger places = new AtomicInteger();
-        /** Once it is set, a handshake gets 503. */
-        volatile boolean draining;
+    record Door(
+            Acceptor acceptor, // its open connections are those that are no listeners
+            Handshake handshake,
+            UsedTokens usedTokens,
+            Broadcaster broadcaster,
+            Map<String, Route> routes, // by path
+            int maxListeners,
+            InstantSource clock, // the time that tokens are judged by
+            EventLog events,
+            AtomicInteger places, // taken by listeners, each until its last log line is on its way
+            AtomicBoolean draining // once it is set, a handshake gets 503
+    ) {
+        void start() { acceptor.start(this::receive); }
 
-        /** @param clock the time that tokens are judged by */
-        Door(String host, int port, Handshake handshake, UsedTokens usedTokens, Broadcaster broadcaster,
-                Map<String, Route> routes, int maxListeners, InstantSource clock, EventLog events)
-                throws IOException {
-            this.acceptor = new Acceptor(host, port, this::receive, events);
-            this.handshake = handshake;
-            this.usedTokens = usedTokens;
-            this.broadcaster = broadcaster;
-            this.routes = routes;
-            this.maxListeners = maxListeners;
-            this.clock = clock;
-            this.events = events;
-        }
-
-        void receive(Socket socket, IntConsumer grown) throws IOException {
+        void receive(Socket socket, IntConsumer kept) throws IOException {
             OutputStream out = socket.getOutputStream();
-            RequestReader reader = new RequestReader(socket, out, grown);
+            RequestReader reader = new RequestReader(socket, out, kept);
             String peer = Http.remote(socket);
-            Request request = null;
             byte[] answer;
             try {
-                request = reader.head(Limits.HEAD_TIMEOUT);
-                if (request == null) {
-                    socket.close();
-                    return;
-                }
+                Request request = reader.head(Limits.HEAD_TIMEOUT);
                 String origin = request.field("origin");
                 peer += origin == null ? " without origin" : " origin " + EventLog.quote(origin);
                 if (Handshake.isMeant(request)) {
@@ -2376,7 +2414,7 @@ public final class NanoStreamWs {
                 events.add(Event.REFUSED, peer + ": " + refusal.getMessage());
                 answer = Http.refusal(refusal.why, Fields.CLOSE, clock.instant());
             }
-            out.write(Http.answerTo(request, answer));
+            out.write(reader.answer(answer));
             Http.lingeringClose(socket);
         }
 
@@ -2398,15 +2436,16 @@ public final class NanoStreamWs {
                 // 1. a place
                 int taken = places.incrementAndGet();
                 if (taken > maxListeners)
-                    throw new Refusal(Rejection.FULL, "there are " + maxListeners + " (--max-listeners)");
+                    throw new Refusal(Rejection.FULL, "there are " + maxListeners
+                        + " (--max-listeners; each takes one of ulimit -n)");
                 // 2. the cursor
-                Listener listener = new Listener(socket, rest, stream, accepted.deflate(), Bounds.LISTENER);
+                Listener listener = new Listener(socket, rest, stream, accepted, Bounds.LISTENER);
                 // 3. not while draining. Drain sets the flag, then appends the close frame and counts the
                 // places; here it is asked after the place and the cursor are taken. So a listener that gets
                 // past this line gets the close frame, and is waited for.
-                if (draining) throw new Refusal(Rejection.DRAINING);
+                if (draining.get()) throw new Refusal(Rejection.DRAINING);
                 // 4. the connection is this thread's now, and not closed any more to make room
-                boolean kept = acceptor.release(socket);
+                boolean kept = acceptor.unproven.remove(socket);
                 if (!kept) throw new IOException("closed to make room");
                 // 5. the token
                 if (accepted.claims() != null)
@@ -2453,15 +2492,7 @@ public final class NanoStreamWs {
     interface Translation { byte[] translate(byte[] message, String text) throws Refusal; }
 
     /** Checks messages, and broadcasts what the translation makes of them. */
-    static class Publisher {
-        final Broadcaster broadcaster;
-        final Translation translation;
-
-        Publisher(Broadcaster broadcaster, Translation translation) {
-            this.broadcaster = broadcaster;
-            this.translation = translation;
-        }
-
+    record Publisher(Broadcaster broadcaster, Translation translation) {
         /** Broadcasts one message; returns when it is in the log and the lanes have got near it. */
         void publish(byte[] message) throws Refusal {
             if (message.length == 0) throw new Refusal(Rejection.BAD_MESSAGE, "it is empty");
@@ -2493,26 +2524,16 @@ public final class NanoStreamWs {
     }
 
     /** Takes messages by POST, one after the other on each connection. */
-    static class PostFeed implements Source {
+    record PostFeed(
+            Acceptor acceptor,
+            String path, // the only one that is taken, decoded; / takes any
+            Publisher publisher,
+            InstantSource clock,
+            EventLog events) implements Source {
         static final byte[] CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n".getBytes(ISO_8859_1);
-        final Acceptor acceptor;
-        final byte[] path;
-        final Publisher publisher;
-        final InstantSource clock;
-        final EventLog events;
-
-        /** Binds the port. @param path the only one that is taken, decoded; / takes any */
-        PostFeed(String host, int port, String path, Publisher publisher, InstantSource clock,
-                EventLog events) throws IOException {
-            this.acceptor = new Acceptor(host, port, this::takeAll, events);
-            this.path = path.getBytes(UTF_8);
-            this.publisher = publisher;
-            this.clock = clock;
-            this.events = events;
-        }
 
         @Override
-        public void start() { acceptor.start(); }
+        public void start() { acceptor.start(this::takeAll); }
 
         @Override
         public boolean drain() { return acceptor.drain(); }
@@ -2520,43 +2541,42 @@ public final class NanoStreamWs {
         @Override
         public void close() { acceptor.close(); }
 
-        boolean takesAnyPath() { return path.length == 1; } // it is / then
-
-        void takeAll(Socket socket, IntConsumer grown) throws IOException {
+        void takeAll(Socket socket, IntConsumer kept) throws IOException {
             OutputStream out = new BufferedOutputStream(socket.getOutputStream(), 1024);
-            RequestReader reader = new RequestReader(socket, out, grown);
+            RequestReader reader = new RequestReader(socket, out, kept);
             int idle = Limits.HEAD_TIMEOUT; // a connection on which nothing was posted may not stay
-            boolean open = true;
-            while (open) {
-                open = takeOne(socket, reader, out, idle);
-                idle = Limits.FEED_IDLE;
+            while (idle > 0) {
+                idle = takeOne(socket, reader, out, idle);
+                Thread.yield(); // while requests wait, the reader does not park
             }
             out.flush();
             Http.lingeringClose(socket);
         }
 
-        /** Takes one request and answers it. @return whether another can follow */
-        boolean takeOne(Socket socket, RequestReader reader, OutputStream out, int idle)
+        /** Takes one request and answers it.
+         * @return ms within which the next has to begin, or 0 if none can follow */
+        int takeOne(Socket socket, RequestReader reader, OutputStream out, int idle)
                 throws IOException {
             boolean open = false; // unless the whole request has been read
-            Request request = null;
             Rejection refused = null;
             try {
-                request = reader.head(idle);
-                if (request == null) return false;
+                Request request = reader.head(idle);
                 int length = judge(request);
                 if (request.has("expect") && request.http11())
                     out.write(CONTINUE); // RFC 9110 §10.1.1; flushed before the body is waited for
                 byte[] message = reader.body(length);
                 open = request.http11() && !request.lists("connection", "close"); // RFC 9112 §9.3
                 publisher.publish(message);
+                if (idle < Limits.FEED_IDLE)
+                    acceptor.prove(socket);
+                idle = Limits.FEED_IDLE;
             } catch (Refusal refusal) {
                 events.add(Event.FEED, Http.remote(socket) + " refused: " + refusal.getMessage());
                 refused = refusal.why;
             }
             byte[] answer = answer(refused, open ? "" : Fields.CLOSE);
-            out.write(Http.answerTo(request, answer));
-            return open;
+            out.write(reader.answer(answer));
+            return open ? idle : 0;
         }
 
         byte[] answer(Rejection refused, String fields) {
@@ -2571,8 +2591,9 @@ public final class NanoStreamWs {
             if (request.has("origin") || request.has("sec-fetch-site"))
                 throw new Refusal(Rejection.BROWSER, "it sent an Origin or a Sec-Fetch-Site field");
             // isEqual, not equals: a path may serve as a secret
-            boolean found = MessageDigest.isEqual(path, request.path().getBytes(UTF_8));
-            if (!found && !takesAnyPath()) throw new Refusal(Rejection.FEED_PATH);
+            byte[] got = request.path().getBytes(UTF_8);
+            boolean found = path.equals("/") || MessageDigest.isEqual(path.getBytes(UTF_8), got);
+            if (!found) throw new Refusal(Rejection.FEED_PATH);
             if (!request.method().equals("POST"))
                 throw new Refusal(Rejection.FEED_METHOD, EventLog.quote(request.method()));
             if (request.has("transfer-encoding")) throw new Refusal(Rejection.TRANSFER_ENCODING);
@@ -2900,20 +2921,12 @@ public final class NanoStreamWs {
     // When it fails: the log says so; if there is no other feed, the server ends.
 
     /** Takes the lines of an input, a message each, until it ends. */
-    static class LineFeed implements Source {
-        final InputStream source;
-        final Publisher publisher;
-        final EventLog events;
-        final Consumer<Boolean> atEnd;
-
-        /** @param atEnd told when the input has ended, and whether by a failure */
-        LineFeed(InputStream source, Publisher publisher, EventLog events, Consumer<Boolean> atEnd) {
-            this.source = source;
-            this.publisher = publisher;
-            this.events = events;
-            this.atEnd = atEnd;
-        }
-
+    record LineFeed(
+            InputStream source,
+            Publisher publisher,
+            EventLog events,
+            Consumer<Boolean> atEnd // told when the input has ended, and whether by a failure
+    ) implements Source {
         @Override
         public void start() {
             events.add(Event.START, "feed - takes lines from standard input");
@@ -2986,12 +2999,13 @@ public final class NanoStreamWs {
     }
 
     // ---- 23. Issuer (RFC 7515, 7519) ----------------------------------------------------------------------
-    // Makes secrets and tokens.
+    // Makes secrets and tokens, and reads secrets.
     //
-    // Off unless: --token is given, or --secret without a value and without NANO_STREAM_SECRET.
-    // Touches: the system's source of random numbers.
-    // Implements: nothing; main asks it.
-    // When it fails: the command ends, and the system's message says why.
+    // Off unless: --token or --secret-file is given, or --secret without a value and without
+    // NANO_STREAM_SECRET.
+    // Touches: the system's source of random numbers, the file of --secret-file.
+    // Implements: nothing; Settings and main ask it.
+    // When it fails: the command ends, and a line says why.
 
     /** Makes secrets and tokens: for --token, and for the link that a bare --secret prints. */
     static class Issuer {
@@ -3050,6 +3064,23 @@ public final class NanoStreamWs {
 
         static String segment(String json) { return encode(json.getBytes(UTF_8)); }
 
+        /** A secret from a file. A byte order mark, and blanks around the line, are not part of it. */
+        static String firstLine(String file) throws IOException {
+            if (file.isEmpty()) return "";
+            try {
+                String text = Files.readString(Path.of(file)).replaceFirst("^\uFEFF", "");
+                return text.lines().findFirst().orElse("").strip();
+            } catch (NoSuchFileException e) {
+                throw new IOException("cannot read " + file + ": no such file");
+            } catch (AccessDeniedException e) {
+                throw new IOException("cannot read " + file + ": permission denied");
+            } catch (CharacterCodingException e) {
+                throw new IOException("cannot read " + file + ": it is not UTF-8");
+            } catch (InvalidPathException | IOException e) {
+                throw new IOException("cannot read " + file + ": " + e.getMessage());
+            }
+        }
+
         /** So many random bytes, as text. A secret wants 32 of them (RFC 7518 §3.2). */
         static String random(int bytes) {
             byte[] random = new byte[bytes];
@@ -3058,10 +3089,66 @@ public final class NanoStreamWs {
         }
     }
 
+    // ---- 24. Origins (RFC 6454) ---------------------------------------------------------------------------
+    // Which pages may connect. It protects the users of browsers (RFC 6455 §10.2); other clients send what
+    // they like, so what keeps them out is the token.
+    //
+    // Off unless: --origin is given.
+    // Touches: nothing.
+    // Implements: the question that Handshake (9) asks of an origin.
+    // When it fails: a client from a page that is not listed gets 403, and the log says so.
+
+    /** An origin, or what an entry of a list asks of one: a null scheme and ANY_PORT stand for any. */
+    record Origin(String scheme, boolean subdomains, String host, int port) {
+        static final int ANY_PORT = -1;
+        static final Map<String, Integer> PORTS = Map.of("http", 80, "https", 443); // RFC 6454 §4 5.
+        static final List<String> OPAQUE = List.of("null", "file://"); // as an app's web view sends them
+        static final Pattern FORM = Pattern.compile(
+            "(?:([a-z][a-z0-9+.-]*)://)?(\\*\\.)?([a-z0-9_.-]+|\\[[0-9a-f:.]+])(?::([0-9]{1,5}))?");
+
+        /** RFC 6454 §7.1: [ scheme "://" ] [ "*." ] host [ ":" port ], or null. */
+        static Origin parse(String text) {
+            if (OPAQUE.contains(text))
+                return new Origin(text, false, "", ANY_PORT);
+            Matcher match = FORM.matcher(text.toLowerCase(Locale.ROOT));
+            if (!match.matches())
+                return null;
+            String scheme = match.group(1);
+            boolean subdomains = match.group(2) != null;
+            String digits = match.group(4);
+            int port = PORTS.getOrDefault(String.valueOf(scheme), ANY_PORT); // a Map.of is not asked for null
+            if (digits != null)
+                port = Integer.parseInt(digits);
+            return new Origin(scheme, subdomains, match.group(3), port);
+        }
+
+        /** Whether a list admits a client with this Origin field, or null for none. */
+        static boolean isAdmitted(List<Origin> allowed, String field) {
+            if (field == null)
+                return false;
+            Origin origin = parse(field);
+            // What is no origin has no scheme. "null" (§7.3: one that must not be told) is one of its own.
+            if (origin == null || origin.scheme == null || origin.subdomains)
+                return false;
+            return allowed.stream().anyMatch(entry -> entry.admits(origin));
+        }
+
+        /** Whether this entry of a list admits an origin. */
+        boolean admits(Origin origin) {
+            if (scheme != null && !scheme.equals(origin.scheme))
+                return false;
+            if (port != ANY_PORT && port != origin.port)
+                return false;
+            if (subdomains)
+                return origin.host.endsWith('.' + host);
+            return origin.host.equals(host);
+        }
+    }
+
     // ==== Part III. Assembly ===============================================================================
     // The only place that knows both the core and the parts.
 
-    // ---- 24. Settings -------------------------------------------------------------------------------------
+    // ---- 26. Settings -------------------------------------------------------------------------------------
     // The command line, parsed once. What is wrong with it is said in one line.
 
     /** A command line that is wrong: one line that says what, and how it would be right. Exit status 2. */
@@ -3179,6 +3266,9 @@ public final class NanoStreamWs {
                 set(name, bare(name));
         }
 
+        /** Whether a client with this Origin field, or null for none, is admitted. */
+        boolean admits(String origin) { return origins.isEmpty() || Origin.isAdmitted(origins, origin); }
+
         static boolean isOption(String word) {
             return word.startsWith("--") || originalName(word) != null;
         }
@@ -3220,7 +3310,7 @@ public final class NanoStreamWs {
                 case "host" -> host = value;
                 case "port" -> port = (int) number(name, value, 0, 65535);
                 case "secret" -> secrets.add(value.getBytes(UTF_8));
-                case "secret-file" -> secrets.add(firstLine(value).getBytes(UTF_8));
+                case "secret-file" -> secrets.add(Issuer.firstLine(value).getBytes(UTF_8));
                 case "token" -> token = seconds(name, value);
                 case "leeway" -> leeway = seconds(name, value);
                 case "origin" -> addOrigins(value);
@@ -3255,23 +3345,6 @@ public final class NanoStreamWs {
             }
         }
 
-        /** A byte order mark, and blanks around the line, are not part of it. */
-        static String firstLine(String file) throws IOException {
-            if (file.isEmpty()) return "";
-            try {
-                String text = Files.readString(Path.of(file)).replaceFirst("^\uFEFF", "");
-                return text.lines().findFirst().orElse("").strip();
-            } catch (NoSuchFileException e) {
-                throw new IOException("cannot read " + file + ": no such file");
-            } catch (AccessDeniedException e) {
-                throw new IOException("cannot read " + file + ": permission denied");
-            } catch (CharacterCodingException e) {
-                throw new IOException("cannot read " + file + ": it is not UTF-8");
-            } catch (InvalidPathException | IOException e) {
-                throw new IOException("cannot read " + file + ": " + e.getMessage());
-            }
-        }
-
         static long number(String name, String value, long least, long most) throws UsageException {
             if (value.matches("[0-9]{1,18}")) {
                 long number = Long.parseLong(value);
@@ -3298,7 +3371,7 @@ public final class NanoStreamWs {
         }
     }
 
-    // ---- 25. Server ---------------------------------------------------------------------------------------
+    // ---- 27. Server ---------------------------------------------------------------------------------------
     // Puts the core and the parts together, keeps time, and shuts down.
 
     /** The server: wiring and timers. */
@@ -3324,7 +3397,7 @@ public final class NanoStreamWs {
             this.clock = clock;
             this.events = events;
             broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout);
-            handshake = new Handshake(settings.origins, settings.secrets, settings.leeway, settings.deflate);
+            handshake = new Handshake(settings::admits, settings.secrets, settings.leeway, settings.deflate);
             usedTokens = new UsedTokens(clock, settings.leeway);
             publisher = new Publisher(broadcaster, new NanoBlocks(clock));
             Jwt.mac(new byte[1], ""); // its first use reads files of the JDK: while there are descriptors
@@ -3332,18 +3405,21 @@ public final class NanoStreamWs {
 
         /** Binds the ports and starts. @throws IOException if one cannot be had; it says which and why */
         void start() throws IOException {
-            door = new Door(settings.host, settings.port, handshake, usedTokens, broadcaster, routes(),
-                settings.maxListeners, clock, events);
+            Acceptor acceptor = new Acceptor(settings.host, settings.port, events);
+            int most = Math.min(settings.maxListeners, Limits.MAX_LISTENERS);
+            door = new Door(acceptor, handshake, usedTokens, broadcaster, routes(), most, clock, events,
+                new AtomicInteger(), new AtomicBoolean());
             for (Feed feed : settings.feeds)
                 feeds.add(feed(feed));
             events.add(Event.START, "NanoStreamWs " + VERSION + " on Java " + Runtime.version());
             every(Duration.ofMillis(Limits.LOOK), broadcaster::look);
             every(Duration.ofSeconds(1), usedTokens::sweep);
+            every(Duration.ofSeconds(1), broadcaster::endUnfinished);
             every(Duration.ofSeconds(1), events::tick);
             if (!settings.ping.isZero())
                 every(settings.ping, broadcaster::heartbeat);
             status = 0;
-            door.acceptor.start();
+            door.start();
             events.add(Event.START, "listeners connect to " + page().replaceFirst("http", "ws"));
             for (int i = 0; i < feeds.size(); i++)
                 startFeed(settings.feeds.get(i), feeds.get(i));
@@ -3379,12 +3455,14 @@ public final class NanoStreamWs {
         /** What plain requests get. A part is loaded when it is first asked for. */
         Map<String, Route> routes() {
             return Map.of("/", now -> Page.answer(now),
-                "/healthz", now -> Health.answer(door.draining, now));
+                "/healthz", now -> Health.answer(door.draining.get(), now));
         }
 
         Source feed(Feed feed) throws IOException {
-            if (!feed.isStandardInput())
-                return new PostFeed(feed.host, feed.port, feed.path, publisher, clock, events);
+            if (!feed.isStandardInput()) {
+                Acceptor acceptor = new Acceptor(feed.host, feed.port, events);
+                return new PostFeed(acceptor, feed.path, publisher, clock, events);
+            }
             if (LineFeed.isStandardInputClosed())
                 throw new IOException("--feed - wants standard input: it is closed");
             return new LineFeed(System.in, publisher, events, this::lineFeedEnded);
@@ -3443,7 +3521,7 @@ public final class NanoStreamWs {
             events.add(Event.STOP, "draining " + broadcaster.size() + " listeners, at most " + most.toMillis()
                 + " ms (--drain)");
             // 1. no listener comes in, no message is taken. The flag is set before step 2: see Door.admit
-            door.draining = true;
+            door.draining.set(true);
             feeds.forEach(Source::drain);
             // 2. the close frame, behind everything that was taken
             byte[] goodbye = Frame.closePayload(CloseCode.GOING_AWAY, "server is shutting down");
@@ -3473,7 +3551,7 @@ public final class NanoStreamWs {
         }
     }
 
-    // ---- 26. main -----------------------------------------------------------------------------------------
+    // ---- 28. main -----------------------------------------------------------------------------------------
 
     /** Exit status: 0; 1 when something failed; 2 for a command line that is wrong. */
     public static void main(String[] args) throws Exception {
@@ -3528,7 +3606,7 @@ public final class NanoStreamWs {
         if (settings.newSecret != null) {
             String page = server.page();
             String origin = page.substring(0, page.length() - 1);
-            boolean listed = Origin.isAdmitted(settings.origins, origin);
+            boolean listed = settings.admits(origin);
             // At once, so that no line of the log comes between.
             System.err.print(Issuer.introduction(settings.newSecret, page, listed));
         }

@@ -85,12 +85,12 @@ class LayersTest {
 
             // ==== Part III. Assembly ==========================================
 
-            // ---- 24. Server --------------------------------------------------
+            // ---- 26. Server --------------------------------------------------
             static final class Server {
                 final Map<Health, Page.Entry> all = Map.of();
             }
 
-            // ---- 25. main ----------------------------------------------------
+            // ---- 27. main ----------------------------------------------------
             static final int OTHER = 1, LATER = 2;
 
             public static void main(String[] args) {
@@ -206,24 +206,24 @@ class LayersTest {
             bad(Check.MISPLACED, "section 7 Token comes after 7", "1. Limits", "7. Limits"),
             bad(Check.MISPLACED, "section 16 Limits is in part 1\nsection 7 Token comes after 16",
                 "1. Limits", "16. Limits"),
-            bad(Check.MISPLACED, "section 24 Health is in part 2\nsection 24 Server comes after 24", "19. Health", "24. Health"),
+            bad(Check.MISPLACED, "section 26 Health is in part 2\nsection 26 Server comes after 26", "19. Health", "26. Health"),
             bad(Check.FROM_BELOW, "line 12, section 1 Limits: names Token of section 7 Token",
                 before, "    Token token;\n" + before),
             bad(Check.FROM_BELOW, "line 12, section 1 Limits: names Token of section 7 Token",
                 before, "    java.util.List<? super Token[]> tokens;\n" + before),
             bad(Check.FROM_BELOW, ".* names Token of .*\n.* names Entry of section 7 Token",
                 before, "    Token.Entry entry;\n" + before),
-            bad(Check.FROM_BELOW, ".*: names serve of section 25 main", before,
+            bad(Check.FROM_BELOW, ".*: names serve of section 27 main", before,
                 "    int i = serve(null);\n" + before),
-            bad(Check.FROM_BELOW, ".*: names serve of section 25 main", before,
+            bad(Check.FROM_BELOW, ".*: names serve of section 27 main", before,
                 "    Runnable run = Sample::serve;\n" + before),
-            bad(Check.FROM_BELOW, ".*: names LATER of section 25 main", before,
+            bad(Check.FROM_BELOW, ".*: names LATER of section 27 main", before,
                 "    int i = -LATER;\n" + before),
-            bad(Check.FROM_BELOW, "line 1, section 0 head: names Server of section 24 Server",
+            bad(Check.FROM_BELOW, "line 1, section 0 head: names Server of section 26 Server",
                 "import", "import static Sample.Server;\nimport"),
             bad(Check.OUT_OF_THE_CORE, ".* names Page of section 16 Page\n.* names State of section 16 Page",
                 before, "    Page.State state;\n" + before),
-            bad(Check.OUT_OF_THE_CORE, "line .*, section 7 Token: names Server of section 24 Server",
+            bad(Check.OUT_OF_THE_CORE, "line .*, section 7 Token: names Server of section 26 Server",
                 "private record Entry(String name)", "private record Entry(Server name)"),
             bad(Check.AMONG_THE_PARTS, "line .*, section 19 Health: names Page of section 16 Page",
                 "interface Health", "interface Health extends Page"),

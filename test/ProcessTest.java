@@ -159,35 +159,88 @@ class ProcessTest {
     }
 
     @Test
-    void withoutDescriptorsItServesOnSaysSoOnceAndAcceptsAgainLater() throws Exception {
-        String command = "ulimit -n 120; exec " + String.join(" ", ServerProcess.command("", FREE));
-        try (ServerProcess server = started(List.of("bash", "-c", command));
-             RawClient publisher = new RawClient(server.feedPort());
-             RawClient early = RawClient.admitted(server.port(), "/")) {
-            post(publisher, "before"); // so that the connection is accepted
-            assertEquals("before", early.text());
+    @DisplayName("descriptors do not run out: silent connections and listeners leave some for handshakes, POSTs and health")
+    void leavesDescriptorsForEveryKindOfConnection() throws Exception {
+        String command = "ulimit -n 240; exec " + String.join(" ", ServerProcess.command("", FREE));
+        try (ServerProcess server = started(List.of("bash", "-c", command))) {
             List<RawClient> crowd = new ArrayList<>();
-            for (int i = 0; i < 150; i++) {
+            for (int i = 0; i < 100; i++) // 30 a port are kept, and as many again that have posted something
+                for (int port : List.of(server.port(), server.feedPort()))
+                    crowd.add(new RawClient(port));
+            server.await("full .* is closed: too many others wait as well");
+            List<Integer> statuses = new ArrayList<>();
+            for (int i = 0; i < 100; i++) {
                 RawClient client = new RawClient(server.port());
-                client.send(RawClient.handshake("/"));
+                statuses.add(RawClient.status(client.upgrade("/")));
                 crowd.add(client);
             }
-            server.await("accept fails on port " + server.port());
-            for (int i = 0; i < 20; i++) {
-                post(publisher, "meanwhile " + i);
-                assertEquals("meanwhile " + i, early.text());
+            int most = 240 - 3 * 30 - 64;
+            assertEquals(List.of(101, 503), statuses.stream().distinct().toList());
+            assertEquals(most, statuses.indexOf(503));
+            server.await("refused .*: No room for another listener: there are " + most
+                + " \\(--max-listeners; each takes one of ulimit -n\\)");
+            try (RawClient publisher = new RawClient(server.feedPort()); RawClient monitor = new RawClient(server.port())) {
+                post(publisher, "to all");
+                monitor.send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
+                assertEquals(200, RawClient.status(monitor.answer()));
             }
             for (RawClient client : crowd)
                 client.close();
-            TestServer.await("a place", () -> {
-                try {
-                    RawClient.admitted(server.port(), "/").close();
-                    return true;
-                } catch (IOException e) {
-                    return false;
+            assertEquals(0, server.lines().stream().filter(line -> line.contains("accept fails")).count());
+        }
+    }
+
+    private static void limitDescriptors(ServerProcess server, int most) throws Exception {
+        String pid = String.valueOf(server.process.pid());
+        int status = new ProcessBuilder("prlimit", "--pid", pid, "--nofile=" + most + ":").start().waitFor();
+        assertEquals(0, status);
+    }
+
+    @Test
+    void withoutDescriptorsItServesOnMakesRoomSaysSoOnceAndAcceptsAgainLater() throws Exception {
+        try (ServerProcess server = started(ServerProcess.command("", FREE));
+             RawClient publisher = new RawClient(server.feedPort());
+             RawClient early = RawClient.admitted(server.port(), "/");
+             RawClient silent = new RawClient(server.port())) {
+            post(publisher, "before"); // so that the connection is accepted
+            assertEquals("before", early.text());
+            limitDescriptors(server, 8);
+            try (RawClient late = new RawClient(server.port())) {
+                late.send(RawClient.handshake("/"));
+                server.await("accept fails on port " + server.port() + " .*LimitNOFILE");
+                assertTrue(silent.isGone());
+                for (int i = 0; i < 20; i++) {
+                    post(publisher, "meanwhile " + i);
+                    assertEquals("meanwhile " + i, early.text());
                 }
-            });
+                limitDescriptors(server, 1_000);
+                assertEquals(101, RawClient.status(late.head()));
+            }
+            server.await("accept works again on port " + server.port() + '$');
             assertEquals(1, server.lines().stream().filter(line -> line.contains("accept fails")).count());
+        }
+    }
+
+    @Test
+    @DisplayName("with the least heap that the README names, unfinished heads that are larger than it keep nobody out")
+    void outlivesUnfinishedHeadsWithASmallHeap() throws Exception {
+        List<String> command = ServerProcess.command("-Xmx48m -XX:+UseSerialGC -XX:TieredStopAtLevel=1", FREE);
+        try (ServerProcess server = started(command); RawClient publisher = new RawClient(server.feedPort());
+             RawClient early = RawClient.admitted(server.port(), "/")) {
+            post(publisher, "before");
+            assertEquals("before", early.text());
+            byte[] head = ("GET / HTTP/1.1\r\nHost: h\r\nCookie: " + "x".repeat(16_000)).getBytes(UTF_8);
+            List<RawClient> crowd = new ArrayList<>();
+            for (int i = 0; i < 4_000; i++) {
+                RawClient client = new RawClient(server.port());
+                client.send(head);
+                crowd.add(client);
+            }
+            post(publisher, "after");
+            assertEquals("after", early.text());
+            RawClient.admitted(server.port(), "/").close();
+            for (RawClient client : crowd)
+                client.close();
         }
     }
 

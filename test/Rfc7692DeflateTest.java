@@ -3,12 +3,14 @@ import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
+import java.io.EOFException;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.Semaphore;
 import java.util.stream.Stream;
 import java.util.zip.Deflater;
 import org.junit.jupiter.api.DisplayName;
@@ -40,7 +42,8 @@ class Rfc7692DeflateTest {
         permessage-deflate; client_max_window_bits=8                       | yes
         permessage-deflate;client_max_window_bits="15"                     | yes
         permessage-deflate; server_no_context_takeover                     | yes
-        permessage-deflate; client_no_context_takeover                     | yes
+        permessage-deflate; client_no_context_takeover                     | no context
+        permessage-deflate; server_max_window_bits=15; client_no_context_takeover | no context, 15
         permessage-deflate; server_max_window_bits=15                      | 15
         permessage-deflate; server_max_window_bits=10                      | none
         permessage-deflate; server_max_window_bits                         | none
@@ -56,8 +59,9 @@ class Rfc7692DeflateTest {
         """)
     @DisplayName("§7: the first offer that can be had is taken, the others are declined")
     void negotiates(String offers, String answer) throws Exception {
-        String expected = answer == null ? "" : "permessage-deflate; server_no_context_takeover; "
-            + "client_no_context_takeover" + (answer.equals("15") ? "; server_max_window_bits=15" : "");
+        String expected = answer == null ? "" : "permessage-deflate; server_no_context_takeover"
+            + (answer.contains("no context") ? "; client_no_context_takeover" : "")
+            + (answer.contains("15") ? "; server_max_window_bits=15" : "");
         assertEquals(expected, NanoStreamWs.Handshake.negotiate(List.of(offers)));
         try (TestServer server = new TestServer(); RawClient client = new RawClient(server.port())) {
             String head = client.upgrade("/", "Sec-WebSocket-Extensions: " + offers);
@@ -236,7 +240,7 @@ class Rfc7692DeflateTest {
             flood.writeBytes(frame);
         int[] messages = {0};
         NanoStreamWs.FrameReader reader = new NanoStreamWs.FrameReader(new ByteArrayInputStream(flood.toByteArray()),
-            new byte[0], true, NanoStreamWs.Bounds.LISTENER, (type, bytes, offset, length, last) -> {
+            new byte[0], TestServer.DEFLATE, NanoStreamWs.Bounds.LISTENER, (type, bytes, offset, length, last) -> {
                 if (last)
                     messages[0]++;
             });
@@ -261,12 +265,70 @@ class Rfc7692DeflateTest {
         }
     }
 
+    /** The messages one after the other, compressed with the context of those before. */
+    private static List<byte[]> withContext(List<byte[]> messages) {
+        Deflater deflater = new Deflater(9, true);
+        List<byte[]> frames = new ArrayList<>();
+        for (byte[] message : messages) {
+            byte[] buffer = new byte[message.length + message.length / 100 + 64];
+            deflater.setInput(message);
+            int length = deflater.deflate(buffer, 0, buffer.length, Deflater.SYNC_FLUSH);
+            boolean empty = message.length == 0; // §7.2.3.6: one byte, 00
+            frames.add(RawClient.frame(0xC2, empty ? new byte[1] : Arrays.copyOf(buffer, length - 4)));
+        }
+        deflater.end();
+        return frames;
+    }
+
+    private static NanoStreamWs.FrameReader reader(NanoStreamWs.Accepted accepted, Semaphore contexts, byte[]... frames) {
+        ByteArrayOutputStream all = new ByteArrayOutputStream();
+        for (byte[] frame : frames)
+            all.writeBytes(frame);
+        return new NanoStreamWs.FrameReader(new ByteArrayInputStream(all.toByteArray()), new byte[0], accepted,
+            new NanoStreamWs.Bounds(200, 100_000, 10, contexts, false), (type, bytes, offset, length, last) -> { });
+    }
+
+    private static int failure(NanoStreamWs.FrameReader reader) {
+        return assertThrows(NanoStreamWs.ProtocolException.class, reader::next).code;
+    }
+
+    @Test
+    @DisplayName("§7.1.1.2: where no context is taken over, a message that refers to the one before is 1007")
+    void keepsNoContextThatWasGivenUp() {
+        byte[] message = new byte[1000];
+        new Random(1).nextBytes(message);
+        byte[][] frames = withContext(List.of(message, message)).toArray(byte[][]::new);
+        assertEquals(1007, failure(reader(TestServer.DEFLATE, new Semaphore(1), frames)));
+        assertThrows(EOFException.class, reader(TestServer.CONTEXT, new Semaphore(1), frames)::next);
+    }
+
+    @Test
+    @DisplayName("compressed messages under way, and contexts that are kept, have a bound in all")
+    void boundsTheContexts() {
+        Semaphore contexts = new Semaphore(2);
+        byte[] whole = RawClient.frame(0xC2, deflated(new byte[100]));
+        byte[] begun = RawClient.frame(0x42, Arrays.copyOf(deflated(new byte[100]), 1));
+        NanoStreamWs.FrameReader unfinished = reader(TestServer.DEFLATE, contexts, begun);
+        assertThrows(EOFException.class, unfinished::next);
+        NanoStreamWs.FrameReader finished = reader(TestServer.DEFLATE, contexts, whole, whole);
+        assertThrows(EOFException.class, finished::next);
+        assertEquals(1, contexts.availablePermits(), "one is under way");
+        NanoStreamWs.FrameReader kept = reader(TestServer.CONTEXT, contexts, whole, whole);
+        assertThrows(EOFException.class, kept::next);
+        assertEquals(0, contexts.availablePermits(), "one is kept as well");
+        assertEquals(1008, failure(reader(TestServer.DEFLATE, contexts, whole)));
+        assertThrows(EOFException.class, reader(TestServer.PLAIN, contexts, RawClient.frame(0x82, "plain"))::next);
+        unfinished.release(false);
+        kept.release(false);
+        kept.release(false);
+        assertEquals(2, contexts.availablePermits());
+    }
+
     @Nested
     @DisplayName("by the echo server")
     class Echo extends SharedEcho {
-        private static final String AGREED =
-            "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-        private static final String NONE = "none", BITS = AGREED + "; server_max_window_bits=15";
+        private static final String AGREED = "permessage-deflate; server_no_context_takeover",
+            NO_CONTEXT = AGREED + "; client_no_context_takeover", BITS = "; server_max_window_bits=15", NONE = "none";
         private static final String FIELD = "Sec-WebSocket-Extensions: ";
 
         private static byte[] deflate(byte[] message, int level) {
@@ -290,17 +352,17 @@ class Rfc7692DeflateTest {
                 Arguments.of(List.of(), NONE),
                 Arguments.of(List.of("permessage-deflate"), AGREED),
                 Arguments.of(List.of(" permessage-deflate "), AGREED),
-                Arguments.of(List.of("permessage-deflate; client_no_context_takeover"), AGREED),
+                Arguments.of(List.of("permessage-deflate; client_no_context_takeover"), NO_CONTEXT),
                 Arguments.of(List.of("permessage-deflate;server_no_context_takeover"), AGREED),
                 Arguments.of(List.of("permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
-                    AGREED),
+                    NO_CONTEXT),
                 Arguments.of(List.of("permessage-deflate; client_max_window_bits"), AGREED),
                 Arguments.of(List.of("permessage-deflate ; client_max_window_bits = 15"), AGREED),
                 Arguments.of(List.of("permessage-deflate; client_max_window_bits=\"10\""), AGREED),
-                Arguments.of(List.of("permessage-deflate; server_max_window_bits=15"), BITS),
-                Arguments.of(List.of("permessage-deflate; server_max_window_bits=\"15\""), BITS),
+                Arguments.of(List.of("permessage-deflate; server_max_window_bits=15"), AGREED + BITS),
+                Arguments.of(List.of("permessage-deflate; server_max_window_bits=\"15\""), AGREED + BITS),
                 Arguments.of(List.of("permessage-deflate; client_max_window_bits; server_max_window_bits=15; "
-                    + "server_no_context_takeover; client_no_context_takeover"), BITS),
+                    + "server_no_context_takeover; client_no_context_takeover"), NO_CONTEXT + BITS),
                 Arguments.of(List.of("permessage-deflate; server_max_window_bits"), NONE),
                 Arguments.of(List.of("permessage-deflate; unknown"), NONE),
                 Arguments.of(List.of("permessage-deflate; unknown=1"), NONE),
@@ -316,13 +378,13 @@ class Rfc7692DeflateTest {
                 Arguments.of(List.of("permessage-bzip2; x=1"), NONE),
                 Arguments.of(List.of("permessage-deflate; server_max_window_bits=10, permessage-deflate"), AGREED),
                 Arguments.of(List.of("permessage-deflate; server_max_window_bits=10; client_max_window_bits, "
-                    + "permessage-deflate; server_max_window_bits=15, permessage-deflate"), BITS),
+                    + "permessage-deflate; server_max_window_bits=15, permessage-deflate"), AGREED + BITS),
                 Arguments.of(List.of("permessage-deflate, permessage-deflate; server_max_window_bits=15"), AGREED),
                 Arguments.of(List.of("permessage-deflate; unknown, permessage-deflate; server_max_window_bits=8"),
                     NONE),
                 Arguments.of(List.of("permessage-bzip2", "permessage-deflate; client_max_window_bits"), AGREED),
                 Arguments.of(List.of("permessage-deflate; server_max_window_bits=9",
-                    "permessage-deflate; server_max_window_bits=15"), BITS),
+                    "permessage-deflate; server_max_window_bits=15"), AGREED + BITS),
                 Arguments.of(List.of("", "permessage-deflate"), AGREED),
                 Arguments.of(List.of("permessage-deflate; unknown", "permessage-foo, permessage-bar"), NONE)));
             for (int bits = 8; bits <= 15; bits++)
@@ -332,6 +394,33 @@ class Rfc7692DeflateTest {
             for (String bits : List.of("0", "7", "16", "08", "015", "x", "-8"))
                 offers.add(Arguments.of(List.of("permessage-deflate; client_max_window_bits=" + bits), NONE));
             return offers.stream();
+        }
+
+        @Test
+        @DisplayName("§7.1.1.2: a client that did not give its context up may refer to all of the messages before")
+        void inflatesWithTheContextOfTheMessagesBefore() throws Exception {
+            Random random = new Random(7);
+            List<byte[]> messages = new ArrayList<>();
+            byte[] block = new byte[30_000];
+            random.nextBytes(block);
+            for (int i = 0; i < 4; i++) { // each refers back over nearly the whole window, and across several messages
+                messages.add(Arrays.copyOfRange(block, 0, 15_000));
+                messages.add(new byte[0]);
+                messages.add(Arrays.copyOfRange(block, 15_000, 30_000));
+            }
+            byte[] large = new byte[1_000_000];
+            for (int i = 0; i < large.length; i++)
+                large[i] = block[i % block.length];
+            messages.add(large);
+            messages.add(block);
+            List<byte[]> frames = withContext(messages);
+            assertTrue(frames.get(3).length < 1_000, "it refers back");
+            try (RawClient client = RawClient.admitted(echo.port(), "/", "Sec-WebSocket-Extensions: permessage-deflate")) {
+                for (int i = 0; i < messages.size(); i++) {
+                    client.send(frames.get(i));
+                    assertArrayEquals(messages.get(i), RawClient.inflated(client.frame().payload()), "message " + i);
+                }
+            }
         }
 
         @ParameterizedTest(name = "{0}")
@@ -442,7 +531,8 @@ class Rfc7692DeflateTest {
             byte[] message = random(2000), hello = bytes("f2 48 cd c9 c9 07 00");
             for (int i = 0; i < message.length; i++)
                 message[i] = (byte) ('a' + (message[i] & 15)); // to be compressed, but much better with the one before
-            try (RawClient client = open(true)) {
+            try (RawClient client = RawClient.admitted(echo.port(), "/", FIELD
+                    + "permessage-deflate; client_no_context_takeover")) {
                 int[] lengths = new int[5];
                 for (int i = 0; i < lengths.length; i++) {
                     client.send(frame(FIN | RSV1 | TEXT, deflate(message, 9)));
@@ -456,6 +546,17 @@ class Rfc7692DeflateTest {
                 assertMessage(client, TEXT, HELLO);
                 client.send(frame(FIN | RSV1 | TEXT, bytes("f2 00 11 00 00"))); // five bytes back in the one before
                 assertFails(client, 1007);
+            }
+        }
+
+        @Test
+        @DisplayName("§7.2.3.2: the example of a message that is compressed with the context of the one before")
+        void inflatesTheExampleOfASharedWindow() throws Exception {
+            try (RawClient client = open(true)) {
+                client.send(frame(FIN | RSV1 | TEXT, bytes("f2 48 cd c9 c9 07 00")));
+                assertMessage(client, TEXT, HELLO);
+                client.send(frame(FIN | RSV1 | TEXT, bytes("f2 00 11 00 00")));
+                assertMessage(client, TEXT, HELLO);
             }
         }
 

@@ -30,6 +30,29 @@ class Rfc9110HeadTest extends SharedServer {
         assertEquals("", RawClient.body(answer));
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"HEAD / HTTP/1.1\r\n\r\n", "HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n", "HEAD  / HTTP/1.1\r\n\r\n",
+        "HEAD / HTTP/1.1\n", "HEAD / HTTP/1.1\r\nHost: h\0", "\r\nHEAD / HTTP/2.0\r\nHost: h\r\n\r\n"})
+    @DisplayName("nor has the refusal of a malformed one, by either port")
+    void isRefusedWithoutABodyWhereItIsMalformed(String head) throws Exception {
+        for (int port : new int[] {server.port(), server.feedPort()}) {
+            String answer = RawClient.lastAnswer(port, head);
+            assertTrue(RawClient.status(answer) >= 400, answer);
+            assertEquals("", RawClient.body(answer));
+        }
+    }
+
+    @Test
+    @DisplayName("the next request on the connection has a body again")
+    void isForgottenWithTheNextRequest() throws Exception {
+        try (RawClient feed = new RawClient(server.feedPort())) {
+            feed.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nxGEAD");
+            assertEquals("ok", RawClient.body(feed.answer()));
+            feed.send(" / HTTP/1.1\r\n\r\n");
+            assertEquals("400 Bad Request\n", RawClient.body(feed.answer()));
+        }
+    }
+
     @Test
     @DisplayName("nor has the refusal of the feed")
     void isRefusedByTheFeedWithoutABody() throws Exception {

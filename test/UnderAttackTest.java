@@ -2,6 +2,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.SequenceInputStream;
@@ -52,26 +53,115 @@ class UnderAttackTest {
         }
     }
 
+    /** Sends a frame, and waits until the server has read it. */
+    private static void sendAndWait(RawClient client, byte[] frame) throws Exception {
+        client.send(frame);
+        client.send(RawClient.frame(0x89, "read?"));
+        assertEquals("read?", client.frame().text());
+    }
+
     @Test
-    @DisplayName("unfinished heads have a bound in all: beyond it the oldest connection ends")
-    void manyLargeUnfinishedHeadsTakeNoMoreThanTheirBound() throws Exception {
-        int bound = NanoStreamWs.Limits.MAX_HEADS;
-        byte[] head = ("GET / HTTP/1.1\r\nCookie: " + "x".repeat(NanoStreamWs.Limits.MAX_HEAD - 1000)).getBytes(UTF_8);
+    @DisplayName("a listener that does not finish a message is dropped, however often it sends a piece of it")
+    void anUnfinishedMessageHasADeadline() throws Exception {
+        try (TestServer server = new TestServer();
+             RawClient slow = RawClient.admitted(server.port(), "/", "Sec-WebSocket-Extensions: permessage-deflate");
+             RawClient good = RawClient.admitted(server.port(), "/")) {
+            NanoStreamWs.Broadcaster broadcaster = server.server.broadcaster;
+            slow.send(RawClient.frame(0x41, Arrays.copyOf(RawClient.deflated(new byte[1000], 9), 3)));
+            for (int second = 0; second < NanoStreamWs.Limits.MESSAGE_TIMEOUT - 10; second++) {
+                sendAndWait(slow, RawClient.frame(0x00, ""));
+                sendAndWait(good, RawClient.frame(0x01, "one after the other, and each is under way for a second"));
+                broadcaster.endUnfinished(); // the timer calls it as well, a few times meanwhile
+                good.send(RawClient.frame(0x80, ""));
+            }
+            server.awaitListeners(2);
+            sendAndWait(good, RawClient.frame(0x01, "another one"));
+            for (int second = 0; second < 12; second++)
+                broadcaster.endUnfinished();
+            String line = server.awaitLog("was not finished");
+            assertTrue(line.endsWith(": its message was not finished in 30 s, now 1"), line);
+            assertTrue(slow.isGone());
+            serves(server, good, "hello");
+        }
+    }
+
+    @Test
+    @DisplayName("a message under way is given its seconds and no more; the next one has them anew")
+    void countsTheSecondsOfAMessage() throws Exception {
+        ByteArrayOutputStream all = new ByteArrayOutputStream();
+        all.writeBytes(RawClient.frame(0x01, "begun"));
+        all.writeBytes(RawClient.frame(0x89, ""));
+        all.writeBytes(RawClient.frame(0x80, "finished"));
+        all.writeBytes(RawClient.frame(0x89, ""));
+        all.writeBytes(RawClient.frame(0x01, "begun"));
+        all.writeBytes(RawClient.frame(0x89, ""));
+        NanoStreamWs.FrameReader reader = new NanoStreamWs.FrameReader(new ByteArrayInputStream(all.toByteArray()),
+            new byte[0], TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER, (type, bytes, offset, length, last) -> { });
+        int most = NanoStreamWs.Limits.MESSAGE_TIMEOUT;
+        reader.next();
+        for (int second = 0; second < most; second++)
+            assertFalse(reader.isUnfinished());
+        assertTrue(reader.isUnfinished());
+        reader.next();
+        for (int second = 0; second < 2 * most; second++)
+            assertFalse(reader.isUnfinished(), "nothing is under way");
+        reader.next();
+        for (int second = 0; second < most; second++)
+            assertFalse(reader.isUnfinished());
+        assertTrue(reader.isUnfinished());
+    }
+
+    @Test
+    @DisplayName("unfinished bodies have a bound in all: beyond it connections end that have posted nothing")
+    void manyUnfinishedBodiesTakeNoMoreThanTheirBound() throws Exception {
+        int bound = NanoStreamWs.Limits.MAX_UNANSWERED;
+        byte[] head = ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: " + NanoStreamWs.Limits.MAX_MESSAGE + "\r\n\r\n")
+            .getBytes(UTF_8);
+        byte[] body = new byte[NanoStreamWs.Limits.MAX_MESSAGE - 1];
         List<RawClient> crowd = new ArrayList<>();
-        try (TestServer server = new TestServer()) {
-            for (int i = 0; i < 3 * bound / head.length; i++) {
-                RawClient client = new RawClient(server.port());
+        try (TestServer server = new TestServer(); RawClient publisher = new RawClient(server.feedPort())) {
+            posts(publisher);
+            var acceptor = ((NanoStreamWs.PostFeed) server.server.feeds.getFirst()).acceptor();
+            for (int i = 0; i < bound / body.length + 10; i++) {
+                RawClient client = new RawClient(server.feedPort());
                 client.send(head);
+                try {
+                    client.send(body);
+                } catch (IOException e) {
+                    // it was the oldest already
+                }
                 crowd.add(client);
-                int heads = server.server.door.acceptor.heads.get();
-                assertTrue(heads < 2 * bound, heads + " bytes");
+                int bytes = acceptor.unanswered.get();
+                assertTrue(bytes <= bound + 2 * body.length, bytes + " bytes");
             }
             server.awaitLog("is closed: too many others wait as well");
-            try (RawClient good = RawClient.admitted(server.port(), "/")) {
-                serves(server, good, "hello");
-            }
+            posts(publisher);
             close(crowd);
-            TestServer.await("nothing is kept", () -> server.server.door.acceptor.heads.get() == 0);
+            TestServer.await("nothing is kept", () -> acceptor.unanswered.get() == 0);
+            posts(publisher);
+        }
+    }
+
+    private static void posts(RawClient publisher) throws Exception {
+        publisher.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+        assertEquals(200, RawClient.status(publisher.answer()));
+    }
+
+    @Test
+    @DisplayName("for room on the feed's port those go first that have posted nothing, refused requests included")
+    void aPublisherIsNotClosedForRoom() throws Exception {
+        List<RawClient> silent = new ArrayList<>();
+        try (TestServer server = new TestServer(); RawClient publisher = new RawClient(server.feedPort());
+             RawClient lost = new RawClient(server.feedPort())) {
+            posts(publisher);
+            lost.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+            assertEquals(400, RawClient.status(lost.answer()));
+            for (int i = 0; i < NanoStreamWs.Limits.MAX_PENDING + 10; i++)
+                silent.add(new RawClient(server.feedPort()));
+            server.awaitLog("is closed: too many others wait as well");
+            assertTrue(lost.isGone());
+            posts(publisher);
+            close(silent);
         }
     }
 
@@ -186,7 +276,7 @@ class UnderAttackTest {
         };
         InputStream flood = new SequenceInputStream(Collections.enumeration(
             List.of(new ByteArrayInputStream(burst), pause, new ByteArrayInputStream(burst))));
-        NanoStreamWs.FrameReader reader = new NanoStreamWs.FrameReader(flood, new byte[0], false,
+        NanoStreamWs.FrameReader reader = new NanoStreamWs.FrameReader(flood, new byte[0], TestServer.PLAIN,
             NanoStreamWs.Bounds.LISTENER, (type, bytes, offset, length, last) -> { });
         NanoStreamWs.ProtocolException end = assertThrows(NanoStreamWs.ProtocolException.class, () -> {
             while (true)

@@ -9,6 +9,7 @@ import java.net.Socket;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
+import java.util.concurrent.Semaphore;
 import java.util.zip.Deflater;
 
 /**
@@ -18,11 +19,11 @@ import java.util.zip.Deflater;
 final class EchoServer implements AutoCloseable {
     private static final int MAX_MESSAGE = 64 * 1024 * 1024; // bytes
     private static final NanoStreamWs.Bounds BOUNDS =
-        new NanoStreamWs.Bounds(64 * 1024, MAX_MESSAGE, Integer.MAX_VALUE, false);
+        new NanoStreamWs.Bounds(64 * 1024, MAX_MESSAGE, Integer.MAX_VALUE, new Semaphore(1000), false);
 
     private final ServerSocket server;
     private final NanoStreamWs.Handshake handshake =
-        new NanoStreamWs.Handshake(List.of(), List.of(), Duration.ZERO, true);
+        new NanoStreamWs.Handshake(origin -> true, List.of(), Duration.ZERO, true);
 
     /** @param port on the loopback address; 0 takes a free one */
     EchoServer(int port) throws IOException {
@@ -58,14 +59,10 @@ final class EchoServer implements AutoCloseable {
             NanoStreamWs.RequestReader reader = new NanoStreamWs.RequestReader(socket, out, bytes -> { });
             try {
                 NanoStreamWs.Request request = reader.head(NanoStreamWs.Limits.HEAD_TIMEOUT);
-                if (request == null) {
-                    socket.close();
-                    return;
-                }
                 NanoStreamWs.Accepted accepted = handshake.judge(request, Instant.now());
                 out.write(accepted.response());
                 socket.setSoTimeout(0);
-                new Echo(socket, reader.rest(), accepted.deflate()).read();
+                new Echo(socket, reader.rest(), accepted).read();
             } catch (NanoStreamWs.Refusal refusal) {
                 out.write(NanoStreamWs.Http.refusal(refusal.why, "Connection: close\r\n", Instant.now()));
                 NanoStreamWs.Http.lingeringClose(socket);
@@ -85,9 +82,9 @@ final class EchoServer implements AutoCloseable {
         private final Deflater deflater; // null where the extension was not agreed on
         private ByteArrayOutputStream message = new ByteArrayOutputStream();
 
-        Echo(Socket socket, byte[] rest, boolean deflate) throws IOException {
-            super(socket, rest, new NanoStreamWs.StreamLog(), deflate, BOUNDS);
-            deflater = deflate ? new Deflater(Deflater.DEFAULT_COMPRESSION, true) : null;
+        Echo(Socket socket, byte[] rest, NanoStreamWs.Accepted accepted) throws IOException {
+            super(socket, rest, new NanoStreamWs.StreamLog(), accepted, BOUNDS);
+            deflater = accepted.deflate() ? new Deflater(Deflater.DEFAULT_COMPRESSION, true) : null;
         }
 
         @Override

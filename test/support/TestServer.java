@@ -16,6 +16,10 @@ final class TestServer implements AutoCloseable {
     static final String SECRET = "my_secret";
     static final String DOCUMENTED_TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
         + "eyJpYXQiOjE1MjUzMzc5MjksImV4cCI6MzA1MDY3NTg2OH0.tfqls3_fV6RQnOfx4-PMed_E2XCttNFr0uppm_nclsw";
+    /** Handshakes that were in order: without compression, with it, and such that the client keeps its context. */
+    static final NanoStreamWs.Accepted PLAIN = new NanoStreamWs.Accepted("", "", null),
+        CONTEXT = new NanoStreamWs.Accepted("", "permessage-deflate; server_no_context_takeover", null),
+        DEFLATE = new NanoStreamWs.Accepted("", CONTEXT.extensions() + "; client_no_context_takeover", null);
     private static final Duration PATIENCE = Duration.ofSeconds(20);
 
     final NanoStreamWs.Server server;
@@ -41,7 +45,7 @@ final class TestServer implements AutoCloseable {
     }
 
     int feedPort() {
-        return ((NanoStreamWs.PostFeed) server.feeds.getFirst()).acceptor.port();
+        return ((NanoStreamWs.PostFeed) server.feeds.getFirst()).acceptor().port();
     }
 
     /** Posts a message; returns the status. */
