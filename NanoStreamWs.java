@@ -56,6 +56,7 @@
  *         21  Other feeds           lines of standard input
  *         23  Issuer                secrets and tokens for the operator
  *         24  Origins               RFC 6454: which pages may connect
+ *         25  Rehearsal             everything is used once before the first connection is accepted
  *     Part III. Assembly: what knows both
  *         26  Settings              the command line
  *         27  Server                wiring, timers, drain
@@ -104,6 +105,7 @@ import java.lang.Throwable;
 import java.math.BigDecimal;
 import java.math.BigInteger;
 import java.math.RoundingMode;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
@@ -159,6 +161,7 @@ import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.function.IntConsumer;
 import java.util.function.Predicate;
 import java.util.function.Supplier;
@@ -251,11 +254,10 @@ public final class NanoStreamWs {
         static int descriptors() {
             try {
                 String limits = Files.readString(Path.of("/proc/self/limits"));
-                Matcher line = Pattern.compile("Max open files +([0-9]{1,9}) ").matcher(limits);
-                if (line.find()) return Integer.parseInt(line.group(1));
-            } catch (IOException e) { // no /proc
+                return Integer.parseInt(limits.replaceAll("(?s).*Max open files +(\\d+) .*", "$1"));
+            } catch (IOException | IllegalArgumentException e) { // no /proc, or no limit
+                return 10_240;
             }
-            return 10_240;
         }
     }
 
@@ -2317,9 +2319,7 @@ public final class NanoStreamWs {
             boolean failing = false;
             while (true) {
                 try {
-                    Socket socket = server.accept();
-                    add(socket, unproven);
-                    Thread.ofVirtual().start(() -> handle(socket, handler));
+                    begin(server.accept(), handler);
                     if (failing)
                         events.add(Event.ACCEPT, "works again on port " + port());
                     failing = false;
@@ -2334,6 +2334,11 @@ public final class NanoStreamWs {
                     LockSupport.parkNanos(Limits.ACCEPT_PAUSE * 1_000_000L);
                 }
             }
+        }
+
+        void begin(Socket socket, Handler handler) {
+            add(socket, unproven);
+            Thread.ofVirtual().start(() -> handle(socket, handler));
         }
 
         void add(Socket socket, Queue<Socket> queue) {
@@ -2847,7 +2852,7 @@ public final class NanoStreamWs {
     // ---- 18. Page -----------------------------------------------------------------------------------------
     // A page that shows the stream, for a browser that opens the listeners' address.
     //
-    // Off unless: a browser asks for /. Before that, nothing of it is loaded.
+    // Off unless: never off, but nothing happens unless a browser asks for /.
     // Touches: nothing.
     // Implements: Route (14), by a lambda in Server.
     // When it fails: the browser shows why; listeners and feeds do not notice.
@@ -2899,7 +2904,7 @@ public final class NanoStreamWs {
     // ---- 19. Health ---------------------------------------------------------------------------------------
     // What a monitor or a load balancer asks for.
     //
-    // Off unless: a request for /healthz comes. Before that, nothing of it is loaded.
+    // Off unless: never off, but nothing happens unless a request for /healthz comes.
     // Touches: nothing.
     // Implements: Route (14), by a lambda in Server.
     // When it fails: the monitor sees it; listeners and feeds do not notice.
@@ -3142,6 +3147,137 @@ public final class NanoStreamWs {
             if (subdomains)
                 return origin.host.endsWith('.' + host);
             return origin.host.equals(host);
+        }
+    }
+
+    // ---- 25. Rehearsal ------------------------------------------------------------------------------------
+    // Before the first connection is accepted, everything that one can need is used: while there are
+    // descriptors to read classes and files of the JDK, and so often that it is fast when many listeners come
+    // back after a restart.
+    //
+    // Off unless: never off, but it is over before the first connection is accepted.
+    // Touches: connections of the process to itself, over loopback.
+    // Implements: nothing; Server runs it.
+    // When it fails: the log says why, and the server starts all the same.
+
+    /** Visitors of all kinds. Each has a connection to this process that nobody else can have, says at once
+     * all that it has to say, and reads to the end.
+     * @param door the one to come, but with a secret, used tokens and a log of its own */
+    record Rehearsal(Door door, PostFeed feed, Supplier<String> token) {
+        static final int ROUNDS = 250; // the compiler wants some 200 uses of a method
+        static final int TIME = 3_000; // ms for all, at most
+        static final String HEAD = " HTTP/1.1\r\nHost: localhost\r\n";
+        static final String UPGRADE = HEAD + """
+            Connection: Upgrade\r
+            Upgrade: websocket\r
+            Sec-WebSocket-Version: 13\r
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r
+            """;
+        static final String OFFER =
+            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+        static final String POST = "POST /" + HEAD + """
+            Connection: close\r
+            Content-Length: 30\r
+            \r
+            {"block":"{\\"amount\\":\\"1\\"}"}""";
+        // Frames of a listener, with the masking key 0, and one that is malformed, since it has no key:
+        static final String PING = "\u0089\u0080\0\0\0\0";
+        static final String TEXT = "\u0081\u0085\0\0\0\0Hello";
+        /** RFC 7692 §7.2.3.1: Hello, compressed. */
+        static final String COMPRESSED = "\u00C1\u0087\0\0\0\0\u00F2H\u00CD\u00C9\u00C9\7\0";
+        static final String CLOSE = "\u0088\u0082\0\0\0\0\3\u00E8";
+        static final String MALFORMED = "\u0088\0";
+
+        /** @param sign makes a token that is signed with a secret */
+        static void run(Door real, Translation translation, Function<byte[], String> sign) {
+            PrintStream nowhere = new PrintStream(OutputStream.nullOutputStream());
+            try (EventLog silent = new EventLog(nowhere, real.clock)) {
+                of(real, translation, sign, silent).run();
+            } catch (IOException e) {
+                real.events.add(Event.WARNING, "the rehearsal failed: " + e.getMessage());
+            }
+        }
+
+        static Rehearsal of(
+                Door real,
+                Translation translation,
+                Function<byte[], String> sign,
+                EventLog silent) {
+            byte[] secret = "rehearsal".getBytes(UTF_8); // nobody else gets to this door
+            Handshake asked = real.handshake;
+            boolean open = asked.secrets.isEmpty();
+            List<byte[]> secrets = open ? List.of() : List.of(secret);
+            Handshake handshake = new Handshake(
+                asked.origins,
+                secrets,
+                asked.leeway,
+                asked.deflate);
+            UsedTokens usedTokens = new UsedTokens(real.clock, asked.leeway);
+            Door door = new Door(
+                real.acceptor,
+                handshake,
+                usedTokens,
+                real.broadcaster,
+                real.routes,
+                Integer.MAX_VALUE,
+                real.clock,
+                silent,
+                new AtomicInteger(),
+                new AtomicBoolean());
+            Publisher publisher = new Publisher(real.broadcaster, translation);
+            PostFeed feed = new PostFeed(real.acceptor, "/", publisher, real.clock, silent);
+            Supplier<String> token = () -> open ? "" : "?t=" + sign.apply(secret);
+            return new Rehearsal(door, feed, token);
+        }
+
+        void run() throws IOException {
+            long end = System.nanoTime() + TIME * 1_000_000L;
+            try (ServerSocket loop = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
+                    Socket plain = enter(loop, door::receive, listener("", ""));
+                    Socket compressed = enter(loop, door::receive, listener(OFFER, ""))) {
+                Thread.ofVirtual().start(() -> read(plain));
+                Thread.ofVirtual().start(() -> read(compressed));
+                for (int round = 0; round < ROUNDS && System.nanoTime() < end; round++)
+                    playRound(loop);
+            }
+            while (door.places.get() > 0 && System.nanoTime() < end)
+                LockSupport.parkNanos(1_000_000); // until the last have gone
+        }
+
+        void playRound(ServerSocket loop) throws IOException {
+            List<Socket> visitors = List.of(
+                enter(loop, door::receive, "GET /" + HEAD + "\r\n"),
+                enter(loop, door::receive, "GET /healthz" + HEAD + "\r\n"),
+                enter(loop, door::receive, listener(OFFER, PING + COMPRESSED + CLOSE)),
+                enter(loop, door::receive, listener("", PING + TEXT + MALFORMED)),
+                enter(loop, door::receive, "GET /?t=not.a.token" + UPGRADE + "\r\n" + CLOSE),
+                enter(loop, feed::takeAll, POST));
+            visitors.forEach(Rehearsal::read);
+            door.broadcaster.listeners().forEach(door.broadcaster.watchdog::watch);
+            door.broadcaster.look();
+        }
+
+        String listener(String fields, String frames) {
+            return "GET /" + token.get() + UPGRADE + fields + "\r\n" + frames;
+        }
+
+        /** A new connection, whose other end is handled as if it had been accepted. */
+        Socket enter(ServerSocket loop, Acceptor.Handler handler, String text) throws IOException {
+            Socket visitor = new Socket(loop.getInetAddress(), loop.getLocalPort());
+            Socket socket = loop.accept();
+            boolean other = socket.getPort() != visitor.getLocalPort();
+            if (other) throw new IOException("another client came in");
+            door.acceptor.begin(socket, handler);
+            visitor.setSoTimeout(TIME);
+            visitor.getOutputStream().write(text.getBytes(ISO_8859_1));
+            return visitor;
+        }
+
+        static void read(Socket visitor) {
+            try (visitor) {
+                visitor.getInputStream().readAllBytes();
+            } catch (IOException e) { // it is over
+            }
         }
     }
 
@@ -3400,17 +3536,27 @@ public final class NanoStreamWs {
             handshake = new Handshake(settings::admits, settings.secrets, settings.leeway, settings.deflate);
             usedTokens = new UsedTokens(clock, settings.leeway);
             publisher = new Publisher(broadcaster, new NanoBlocks(clock));
-            Jwt.mac(new byte[1], ""); // its first use reads files of the JDK: while there are descriptors
         }
 
-        /** Binds the ports and starts. @throws IOException if one cannot be had; it says which and why */
-        void start() throws IOException {
+        /** Binds the ports. @throws IOException if one cannot be had; it says which and why */
+        void bind() throws IOException {
             Acceptor acceptor = new Acceptor(settings.host, settings.port, events);
             int most = Math.min(settings.maxListeners, Limits.MAX_LISTENERS);
             door = new Door(acceptor, handshake, usedTokens, broadcaster, routes(), most, clock, events,
                 new AtomicInteger(), new AtomicBoolean());
             for (Feed feed : settings.feeds)
                 feeds.add(feed(feed));
+        }
+
+        /** Uses everything before somebody else does. */
+        void rehearse() {
+            Function<byte[], String> sign = secret ->
+                Issuer.sign(secret, clock.instant(), Duration.ofMinutes(1));
+            Rehearsal.run(door, new NanoBlocks(clock), sign);
+        }
+
+        /** Starts to accept. */
+        void start() {
             events.add(Event.START, "NanoStreamWs " + VERSION + " on Java " + Runtime.version());
             every(Duration.ofMillis(Limits.LOOK), broadcaster::look);
             every(Duration.ofSeconds(1), usedTokens::sweep);
@@ -3602,6 +3748,8 @@ public final class NanoStreamWs {
             events.close();
             Runtime.getRuntime().halt(server.status); // a shutdown that was asked for is no failure: not 143
         }));
+        server.bind();
+        server.rehearse();
         server.start();
         if (settings.newSecret != null) {
             String page = server.page();

@@ -1,14 +1,15 @@
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
-import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DisplayName;
@@ -288,6 +289,55 @@ class LayersTest {
             good().binaryNames(2));
     }
 
+    private static final Pattern LOADED = Pattern.compile("] (\\S+) source:");
+
+    /** The classes that a log of the virtual machine has, in their order. */
+    private static List<String> loaded(Path log) throws IOException {
+        return LOADED.matcher(Files.readString(log)).results().map(line -> line.group(1)).toList();
+    }
+
+    private static boolean has(Path log, String name) {
+        try {
+            return loaded(log).contains(name);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    @Test
+    @DisplayName("nothing that a connection can need is loaded after the first was accepted")
+    void loadsEverythingBeforeTheFirstConnection(@TempDir Path folder) throws Exception {
+        Path log = folder.resolve("classes.txt");
+        String secret = "--secret=" + TestServer.SECRET;
+        try (ServerProcess server = ServerProcess.watched("-Xlog:class+load:file=" + log, line -> { }, secret)) {
+            int port = server.port(), feed = server.feedPort();
+            String last = "java.util.concurrent.locks.AbstractQueuedSynchronizer$SharedNode"; // main waits
+            TestServer.await("the start is over", () -> has(log, last));
+            int before = loaded(log).size();
+            String deflate = "Sec-WebSocket-Extensions: permessage-deflate";
+            String path = "/?t=" + TestServer.DOCUMENTED_TOKEN;
+            assertTrue(RawClient.lastAnswer(port, RawClient.handshake(path + 'x')).startsWith("HTTP/1.1 401 "));
+            try (RawClient client = RawClient.admitted(port, path, deflate); RawClient publisher = new RawClient(feed)) {
+                assertTrue(RawClient.lastAnswer(port, RawClient.handshake(path)).startsWith("HTTP/1.1 401 "));
+                assertTrue(RawClient.lastAnswer(port, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").startsWith("HTTP/1.1 200 "));
+                assertTrue(RawClient.lastAnswer(port, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").endsWith("ok"));
+                client.send(RawClient.frame(0x89, "ping"));
+                assertEquals("ping", client.frame().text());
+                client.send(RawClient.frame(0xC1, RawClient.deflated("text".getBytes(UTF_8), 9)));
+                String block = "{\"amount\":\"1\",\"block\":\"{\\\"type\\\":\\\"state\\\"}\"}";
+                publisher.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + block.length() + "\r\n\r\n" + block);
+                assertEquals(200, RawClient.status(publisher.answer()));
+                assertTrue(new String(RawClient.inflated(client.frame().payload()), UTF_8).contains("amount_raw"));
+                client.send(RawClient.frame(0x88, new byte[] {3, (byte) 232}));
+                assertEquals(1000, client.frame().code());
+            }
+            assertTrue(RawClient.lastAnswer(port, "no HTTP\r\n\r\n").startsWith("HTTP/1.1 400 "));
+            List<String> all = loaded(log);
+            assertTrue(all.subList(0, before).contains("NanoStreamWs$Listener"), "the log has what was loaded");
+            assertEquals(List.of(), all.subList(before, all.size()));
+        }
+    }
+
     @Test
     @DisplayName("a server with default options loads no class of a part that is off to broadcast a text")
     void loadsNoPartThatIsOff(@TempDir Path folder) throws Exception {
@@ -299,10 +349,7 @@ class LayersTest {
                 assertEquals(200, RawClient.status(publisher.answer()));
                 assertEquals("hello", client.text());
             }
-            List<String> loaded = new ArrayList<>();
-            Matcher line = Pattern.compile("] (NanoStreamWs\\S*) source:").matcher(Files.readString(log));
-            while (line.find())
-                loaded.add(line.group(1));
+            List<String> loaded = new ArrayList<>(loaded(log));
             assertTrue(loaded.contains("NanoStreamWs$Listener"), "the log has what is loaded: " + loaded);
             List<String> parts = source().binaryNamesOfPartsThatAreOff();
             assertTrue(parts.contains("NanoStreamWs$LineFeed"), "standard input is off: " + parts);

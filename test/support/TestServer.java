@@ -37,6 +37,7 @@ final class TestServer implements AutoCloseable {
         events = new NanoStreamWs.EventLog(new PrintStream(log, true, UTF_8), clock);
         server = new NanoStreamWs.Server(new NanoStreamWs.Settings(all.toArray(String[]::new), Map.of(), () -> "made"),
             clock, events);
+        server.bind();
         server.start();
     }
 
