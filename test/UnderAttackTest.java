@@ -3,6 +3,7 @@ import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.SequenceInputStream;
@@ -16,6 +17,8 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
@@ -259,10 +262,7 @@ class UnderAttackTest {
     @Test
     @DisplayName("a flood does not begin anew because it paused for a second")
     void aFloodThatPausesIsStoppedToo() {
-        byte[] ping = RawClient.frame(0x89, "");
-        byte[][] pings = new byte[32 * 150][];
-        Arrays.fill(pings, ping);
-        byte[] burst = RawClient.concat(pings); // some 150 waits, of which 200 are allowed
+        byte[] burst = repeated(RawClient.frame(0x89, ""), 32 * 150); // some 150 waits, of which 200 are allowed
         InputStream pause = new InputStream() {
             @Override
             public int read() throws IOException {
@@ -283,6 +283,96 @@ class UnderAttackTest {
                 reader.next();
         });
         assertEquals(1008, end.code);
+    }
+
+    /** Reads frames until the reader fails them, without the pauses: a thread that is interrupted has none.
+     * @return how many control frames came before */
+    private static int untilStopped(InputStream in, byte[] rest, NanoStreamWs.Sink sink) throws IOException {
+        NanoStreamWs.FrameReader reader =
+            new NanoStreamWs.FrameReader(in, rest, true, NanoStreamWs.Bounds.LISTENER, sink);
+        int frames = 0;
+        Thread.currentThread().interrupt();
+        try {
+            while (true) {
+                reader.next();
+                frames++;
+            }
+        } catch (NanoStreamWs.ProtocolException e) {
+            assertEquals(1008, e.code, e.getMessage());
+        } finally {
+            Thread.interrupted();
+            reader.release();
+        }
+        return frames;
+    }
+
+    /** A stream that ends at once. */
+    private static InputStream nothing() {
+        return InputStream.nullInputStream();
+    }
+
+    private static byte[] repeated(byte[] frame, int times) {
+        byte[][] all = new byte[times][];
+        Arrays.fill(all, frame);
+        return RawClient.concat(all);
+    }
+
+    // What a flood is: 32 reads, frames or KiB inflated, and that 200 times, are let through. The numbers stand
+    // here once more, since these tests would follow those of the server wherever they went.
+    private static final int FLOOD = 32 * (200 + 1);
+
+    @Test
+    @DisplayName("a flood of frames is stopped at its 6,432nd, however few reads they come in")
+    void countsFrames() throws Exception {
+        byte[] pings = repeated(RawClient.frame(0x89, ""), 2 * FLOOD);
+        assertEquals(FLOOD - 1, untilStopped(nothing(), pings, (type, bytes, offset, length, last) -> { }));
+    }
+
+    @Test
+    @DisplayName("a flood of reads is stopped as early, however few frames they make")
+    void countsReads() throws Exception {
+        byte[] message = RawClient.frame(0x82, new byte[2 * FLOOD]);
+        AtomicInteger reads = new AtomicInteger();
+        InputStream bytewise = new ByteArrayInputStream(message) {
+            @Override
+            public int read(byte[] buffer, int offset, int length) {
+                reads.incrementAndGet();
+                return super.read(buffer, offset, 1);
+            }
+        };
+        untilStopped(bytewise, new byte[0], (type, bytes, offset, length, last) -> { });
+        assertEquals(FLOOD - 1, reads.get(), "and one frame");
+    }
+
+    @Test
+    @DisplayName("a flood of KiB inflated is stopped as early, however few reads and frames they come in")
+    void countsWhatIsInflated() throws Exception {
+        byte[] large = new byte[NanoStreamWs.Limits.MAX_CLIENT_MESSAGE];
+        byte[] messages = repeated(RawClient.frame(0xC2, RawClient.deflated(large, 9)), 1_000);
+        AtomicInteger inflated = new AtomicInteger();
+        untilStopped(nothing(), messages, (type, bytes, offset, length, last) -> inflated.addAndGet(length));
+        int kib = inflated.get() / 1024; // some more were counted: frames, and asking whether there is more
+        assertTrue(kib <= FLOOD && kib > FLOOD * 9 / 10, kib + " KiB");
+    }
+
+    @Test
+    @DisplayName("a listener that sends without pause is slowed down: by 5 ms for each 32 frames")
+    void paces() throws Exception {
+        int pauses = 20;
+        byte[] pings = repeated(RawClient.frame(0x89, ""), 32 * pauses);
+        AtomicLong nanos = new AtomicLong();
+        Thread reader = Thread.ofVirtual().start(() -> { // as in the server
+            NanoStreamWs.FrameReader frames = new NanoStreamWs.FrameReader(nothing(), pings, false,
+                NanoStreamWs.Bounds.LISTENER, (type, bytes, offset, length, last) -> { });
+            long start = System.nanoTime();
+            assertThrows(EOFException.class, () -> {
+                while (true)
+                    frames.next();
+            });
+            nanos.set(System.nanoTime() - start);
+        });
+        reader.join();
+        assertTrue(nanos.get() >= pauses * 5_000_000L, nanos + " ns");
     }
 
     /** A text that counts how often one of its characters is looked at. */
