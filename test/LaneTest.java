@@ -1,0 +1,221 @@
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.*;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.Socket;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedDeque;
+import java.util.concurrent.CountDownLatch;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Test;
+
+@DisplayName("A lane gets past the listeners that block it, and what that takes is given back")
+class LaneTest {
+    private final NanoStreamWs.StreamLog log = new NanoStreamWs.StreamLog();
+    private final NanoStreamWs.Lane lane =
+        new NanoStreamWs.Lane(log, new NanoStreamWs.Watchdog(Long.MAX_VALUE, Duration.ofDays(1)));
+    private final Set<Thread> walkers = ConcurrentHashMap.newKeySet(); // that came by a listener
+    private final List<Gated> all = new ArrayList<>();
+
+    /** A connection that can be shut: a write blocks then, as it does where a socket is full. */
+    private static final class Gate extends Socket {
+        final ConcurrentLinkedDeque<Thread> writers = new ConcurrentLinkedDeque<>(); // one for each write
+        volatile CountDownLatch shut = new CountDownLatch(0);
+        volatile boolean closed;
+
+        @Override
+        public InputStream getInputStream() {
+            return InputStream.nullInputStream();
+        }
+
+        @Override
+        public OutputStream getOutputStream() {
+            return new OutputStream() {
+                @Override
+                public void write(int b) {
+                    throw new AssertionError("whole frames are written");
+                }
+
+                @Override
+                public void write(byte[] bytes, int offset, int length) throws IOException {
+                    writers.add(Thread.currentThread());
+                    try {
+                        shut.await();
+                    } catch (InterruptedException e) {
+                        throw new IOException(e);
+                    }
+                    if (closed)
+                        throw new IOException("closed");
+                }
+            };
+        }
+
+        @Override
+        public void setSoLinger(boolean on, int linger) { /* there is no socket */ }
+
+        @Override
+        public void close() {
+            closed = true;
+            shut.countDown();
+        }
+    }
+
+    /** A listener behind a gate, which notes the walkers that come by. */
+    private final class Gated extends NanoStreamWs.Listener {
+        final Gate gate;
+
+        Gated(Gate gate) throws IOException {
+            super(gate, new byte[0], log, false, NanoStreamWs.Bounds.LISTENER);
+            this.gate = gate;
+        }
+
+        @Override
+        long lag() {
+            if (Thread.currentThread().getName().equals("walker"))
+                walkers.add(Thread.currentThread());
+            return super.lag();
+        }
+
+        void shut() {
+            gate.shut = new CountDownLatch(1);
+        }
+
+        void open() {
+            gate.shut.countDown();
+        }
+    }
+
+    private Gated listener() throws IOException {
+        Gated listener = new Gated(new Gate());
+        lane.add(listener);
+        all.add(listener);
+        return listener;
+    }
+
+    private List<Gated> stuck(int count) throws IOException {
+        List<Gated> stuck = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            stuck.add(listener());
+            stuck.getLast().shut();
+        }
+        return stuck;
+    }
+
+    /** Sends a message, and waits until the walker in charge has brought it to everybody, or stands. */
+    private void send(String message) {
+        byte[] payload = message.getBytes(UTF_8);
+        log.append(NanoStreamWs.Frame.of(NanoStreamWs.Opcode.TEXT, false, payload), false);
+        lane.wake();
+        awaitWalker();
+    }
+
+    private void look() {
+        lane.look();
+        awaitWalker();
+    }
+
+    private void awaitWalker() {
+        TestServer.await("the walker stands or is done", () -> {
+            NanoStreamWs.Lane.Walker walker = lane.walker;
+            NanoStreamWs.Listener at = walker.at.get();
+            boolean waits = walker.thread.getState() == Thread.State.WAITING;
+            boolean stands = at != null && waits && at == walker.at.get(); // it was there when it was seen to wait
+            return stands || lane.swept == log.end();
+        });
+    }
+
+    private static void awaitMessages(Gated listener) {
+        TestServer.await("all messages", () -> listener.lag() == 0);
+    }
+
+    private long alive() {
+        return walkers.stream().filter(Thread::isAlive).count();
+    }
+
+    @AfterEach
+    void end() {
+        all.forEach(listener -> listener.reset(null));
+        TestServer.await("all threads but the one in charge have ended", () -> alive() <= 1);
+        assertTrue(lane.walker.thread.isAlive());
+    }
+
+    @Test
+    @DisplayName("hundreds that block cost the others a few looks, and each of the hundreds one thread")
+    void getsPastHundredsInAFewLooks() throws Exception {
+        int count = 300;
+        stuck(count);
+        Gated good = listener(); // it comes last
+        lane.walker.thread.start();
+        send("hello");
+        int looks = 0;
+        for (; lane.swept < log.end() && looks < count; looks++)
+            look();
+        assertEquals(0, good.lag());
+        assertTrue(looks <= 20, looks + " looks"); // each starts twice as many walkers as the one before
+        TestServer.await("a thread for each that blocks and one in charge", () -> alive() == count + 1);
+    }
+
+    @Test
+    @DisplayName("once nothing blocks, the next that does is given time for a look again, and one walker")
+    void startsAnewWithOneWalker() throws Exception {
+        int count = 10;
+        stuck(count);
+        Gated good = listener();
+        lane.walker.thread.start();
+        send("one");
+        while (lane.swept < log.end())
+            look();
+        look(); // which sees that nothing blocks
+        TestServer.await("the others have ended", () -> alive() == count + 1);
+        Set<Thread> before = new HashSet<>(walkers);
+        NanoStreamWs.Lane.Walker walker = lane.walker;
+        good.shut();
+        send("two");
+        look();
+        assertSame(walker, lane.walker, "it has just moved");
+        look();
+        assertNotSame(walker, lane.walker);
+        TestServer.await("a walker more", () -> walkers.contains(lane.walker.thread));
+        before.add(lane.walker.thread);
+        assertEquals(before, walkers);
+    }
+
+    @Test
+    @DisplayName("a listener that has blocked its lane is passed over until it has kept up for a while")
+    void passesOverAStraggler() throws Exception {
+        Gated slow = stuck(1).getFirst(), good = listener();
+        NanoStreamWs.Lane.Walker first = lane.walker;
+        first.thread.start();
+        send("one");
+        look();
+        look();
+        assertNotSame(first, lane.walker);
+        awaitMessages(good);
+        long start = System.nanoTime();
+        slow.open();
+        TestServer.await("a straggler", () -> slow.straggling);
+        for (int i = 0; i < 4; i++) {
+            send("more");
+            assertEquals(0, good.lag());
+            awaitMessages(slow);
+        }
+        assertTrue(slow.straggling, "after a few rounds");
+        assertEquals(Set.of(first.thread), Set.copyOf(slow.gate.writers), "the lane has not written to it");
+        TestServer.await("its thread has ended", () -> !first.thread.isAlive());
+        long millis = (System.nanoTime() - start) / 1_000_000;
+        long least = NanoStreamWs.Limits.STRAGGLER_ROUNDS * NanoStreamWs.Limits.STRAGGLER_PAUSE;
+        assertTrue(millis >= least, millis + " ms");
+        assertFalse(slow.straggling);
+        send("last");
+        assertEquals(0, slow.lag());
+        assertSame(lane.walker.thread, slow.gate.writers.getLast());
+    }
+}
