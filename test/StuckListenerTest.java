@@ -1,7 +1,9 @@
 import static org.junit.jupiter.api.Assertions.*;
 
+import java.net.SocketException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 
@@ -57,6 +59,7 @@ class StuckListenerTest {
             assertTrue(line.matches("\\S+ dropped 127[.]0[.]0[.]1:\\d+: it is \\d+ bytes behind \\(--max-lag\\), now 1"),
                 line);
             server.awaitListeners(1);
+            assertReset(stuck);
             server.post("still there");
             assertEquals("still there", good.text());
         }
@@ -74,6 +77,38 @@ class StuckListenerTest {
             assertTrue(line.matches("\\S+ dropped \\S+:\\d+: one write stood for 300 ms \\(--write-timeout\\), now 1"),
                 line);
             server.awaitListeners(1);
+            assertReset(stuck);
+        }
+    }
+
+    /** What it has not taken is not waited for, and its end cannot be taken for one in order. */
+    private static void assertReset(RawClient stuck) {
+        assertThrows(SocketException.class, () -> stuck.in.readAllBytes());
+    }
+
+    @Test
+    @DisplayName("nor is a listener spared that pings and takes nothing, so that a pong blocks")
+    void aListenerThatBlocksAPongIsEvictedWhileTheFeedGoesOn() throws Exception {
+        try (TestServer server = new TestServer("--max-lag=1000000000", "--write-timeout=0.3");
+             RawClient stuck = stuck(server)) {
+            server.awaitListeners(1);
+            NanoStreamWs.Listener listener = server.server.broadcaster.listeners().getFirst();
+            listener.socket.setSendBufferSize(4096); // so that it is soon full
+            for (int i = 0; i < 600; i++)
+                stuck.send(RawClient.frame(0x89, new byte[125]));
+            AtomicInteger held = new AtomicInteger(); // looks in a row: it is no pong that goes out
+            TestServer.await("a pong that blocks", () ->
+                (listener.writeLock.isLocked() ? held.incrementAndGet() : held.getAndSet(0)) > 50);
+            assertEquals(0, listener.lag());
+            try (RawClient good = RawClient.admitted(server.port(), "/")) {
+                server.awaitListeners(2);
+                for (int i = 0; server.server.broadcaster.size() == 2; i++) {
+                    assertEquals(200, server.post("message " + i));
+                    assertEquals("message " + i, good.text());
+                }
+                server.awaitLog(": one write stood for 300 ms (--write-timeout), now 1");
+                assertReset(stuck);
+            }
         }
     }
 
