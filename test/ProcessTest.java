@@ -6,8 +6,13 @@ import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -64,6 +69,74 @@ class ProcessTest {
             }
             assertEquals(0, server.exit());
             server.await("stop done");
+        }
+    }
+
+    /** A process whose standard error is blocked, see Blocked. */
+    private static Process blocked(String... args) throws IOException {
+        List<String> command = new ArrayList<>(ServerProcess.command("-XX:TieredStopAtLevel=1"));
+        command.set(command.size() - 1, "Blocked");
+        command.addAll(List.of(args));
+        Process process = new ProcessBuilder(command).start();
+        TestServer.await("standard error", () -> {
+            try {
+                return process.getErrorStream().available() > 0;
+            } catch (IOException e) {
+                return false;
+            }
+        });
+        process.getOutputStream().write('\n');
+        process.getOutputStream().flush();
+        return process;
+    }
+
+    private static int exit(Process process) throws InterruptedException {
+        assertTrue(process.waitFor(20, TimeUnit.SECONDS), "still running");
+        return process.exitValue();
+    }
+
+    @Test
+    @DisplayName("a fault after which it would only seem to run ends it with 1, although standard error is blocked")
+    void endsAfterAFatalFaultThoughStandardErrorIsBlocked() throws Exception {
+        List<List<String>> faults = List.of(List.of("memory"), List.of("linkage"), List.of("untold"), List.of("other"),
+            List.of("walker", FREE[0], FREE[1], FREE[2]));
+        Map<String, Process> processes = new LinkedHashMap<>();
+        try {
+            for (List<String> fault : faults)
+                processes.put(fault.getFirst(), blocked(fault.toArray(String[]::new)));
+            Map<String, Integer> statuses = new LinkedHashMap<>();
+            for (String fault : processes.keySet())
+                statuses.put(fault, exit(processes.get(fault)));
+            assertEquals(Map.of("memory", 1, "linkage", 1, "untold", 1, "other", Blocked.GOES_ON, "walker", 1), statuses);
+        } finally {
+            processes.values().forEach(Process::destroyForcibly);
+        }
+    }
+
+    @Test
+    @DisplayName("a signal ends it while it stands in the write of a new secret, since standard error is blocked")
+    void aSignalEndsItThoughStandardErrorIsBlocked() throws Exception {
+        Process server = blocked("serve", FREE[0], FREE[1], FREE[2], "--secret");
+        try {
+            assertTrue(server.getInputStream().read() > 0, "it stands");
+            server.toHandle().destroy();
+            assertEquals(0, exit(server));
+        } finally {
+            server.destroyForcibly();
+        }
+    }
+
+    @Test
+    @DisplayName("a signal that comes while it starts ends it, with a status of its own")
+    void aSignalEndsItWhileItStarts() throws Exception {
+        List<String> command = ServerProcess.command("", FREE);
+        command.addAll(Collections.nCopies(100, FREE[2])); // its start takes longer
+        CompletableFuture<String> started = new CompletableFuture<>();
+        try (ServerProcess server = new ServerProcess(new ProcessBuilder(command), started::complete)) {
+            started.get(20, TimeUnit.SECONDS); // the first line
+            server.terminate();
+            int status = server.exit();
+            assertTrue(status == 0 || status == 1, "status " + status); // 1 where it had not started to serve
         }
     }
 
