@@ -63,7 +63,8 @@ final class Blocked {
         NanoStreamWs.Lane lane = new NanoStreamWs.Lane(log, new NanoStreamWs.Watchdog(1, Duration.ofSeconds(1)));
         try (ServerSocket listening = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
              Socket socket = new Socket(listening.getInetAddress(), listening.getLocalPort())) {
-            lane.listeners.add(new NanoStreamWs.Listener(socket, new byte[0], log, false, NanoStreamWs.Bounds.LISTENER) {
+            NanoStreamWs.Bounds bounds = NanoStreamWs.Bounds.LISTENER;
+            lane.listeners.add(new NanoStreamWs.Listener(socket, new byte[0], log, false, bounds) {
                 @Override
                 long lag() {
                     throw new UntoldException();
