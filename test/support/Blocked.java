@@ -30,7 +30,7 @@ final class Blocked {
     }
 
     /** @param args what happens: memory, linkage, untold or other for a fault; walker for an uncaught exception in one,
-     * or serve, with the server's arguments behind it */
+     * bind for a start that gets no port, or serve; with the server's arguments behind these three */
     public static void main(String[] args) throws Exception {
         // More than a pipe holds: this keeps the stream's lock for ever.
         Thread.ofPlatform().daemon().start(() -> System.err.print("x".repeat(1 << 20)));
@@ -43,6 +43,7 @@ final class Blocked {
                 case "untold" -> fault(new Untold());
                 case "other" -> fault(new IllegalStateException("of a test"));
                 case "walker" -> walk(rest);
+                case "bind" -> bind(rest);
                 default -> serve(rest);
             }
         } catch (Throwable e) {
@@ -75,6 +76,18 @@ final class Blocked {
         }
     }
 
+    /** Starts the server, which never gets its first port. */
+    @SuppressWarnings("deprecation") // no other way makes a start stand
+    private static void bind(String[] args) throws Exception {
+        ServerSocket.setSocketFactory(() -> {
+            System.out.println("it starts");
+            while (true)
+                LockSupport.park();
+        });
+        NanoStreamWs.main(args);
+    }
+
+    /** Starts the server. */
     private static void serve(String[] args) {
         Thread main = Thread.currentThread();
         Thread.ofPlatform().daemon().start(() -> {
