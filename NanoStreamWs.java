@@ -239,7 +239,7 @@ public final class NanoStreamWs {
         static final int MAX_PENDING = Math.min(4096, DESCRIPTORS / 8); // connections, listeners aside
         /** Bytes of all requests of a port that have not been answered. */
         static final int MAX_UNANSWERED = (int) Math.min(HEAP / 12, 64 * MAX_MESSAGE);
-        static final int ACCEPT_PAUSE = 20;             // ms after accept failed
+        static final int ROOM_PAUSE = 5;                // ms after a connection was closed to make room
 
         // Listeners: what is left by other connections, two kinds of them on a feed's port, and by the JVM.
         static final int MAX_LISTENERS = DESCRIPTORS - 3 * MAX_PENDING - 64;
@@ -1351,8 +1351,6 @@ public final class NanoStreamWs {
 
     /** Encodes frames: FIN set, no mask. */
     static class Frame {
-        static final int TAIL = 4; // bytes, 00 00 FF FF, that end a flush; RFC 7692 §7.2.1 cuts them
-
         /** A frame with the shortest of the three length encodings (§5.2). */
         static byte[] of(Opcode opcode, boolean compressed, byte[] payload) {
             ByteBuffer frame = ByteBuffer.allocate(Limits.MAX_FRAME_HEADER + payload.length);
@@ -1375,7 +1373,7 @@ public final class NanoStreamWs {
             deflater.reset();
             deflater.setInput(message);
             int length = deflater.deflate(compressed, 0, compressed.length, Deflater.SYNC_FLUSH);
-            return Arrays.copyOf(compressed, length - TAIL);
+            return Arrays.copyOf(compressed, length - 4); // §7.2.1: without 00 00 FF FF, which end a flush
         }
 
         /** The payload of a close frame (§5.5.1): the code, and the reason, which is ASCII here. */
@@ -1591,7 +1589,7 @@ public final class NanoStreamWs {
             try {
                 inflater.setInput(bytes, offset, length);
                 inflateInput(output);
-                while (inflater.finished() && inflater.getRemaining() > 0) { // §7.2.3.4: a final block
+                while (inflater.getRemaining() > 0) { // §7.2.3.4: it has stopped behind a final block
                     int rest = inflater.getRemaining();
                     inflater.reset();
                     inflater.setDictionary(context);
@@ -1879,7 +1877,8 @@ public final class NanoStreamWs {
             int code = 1005; // §7.1.5: what a close frame without a code counts as
             if (payload.length > 1)
                 code = ByteBuffer.wrap(payload).getShort() & 0xFFFF;
-            boolean allowed = payload.length == 0 || payload.length > 1 && CloseCode.mayBeReceived(code);
+            // One byte is no code either: it counts as 1005 too, which may not be received.
+            boolean allowed = payload.length == 0 || CloseCode.mayBeReceived(code);
             if (!allowed) throw new ProtocolException(CloseCode.PROTOCOL_ERROR, "close code is not allowed");
             if (payload.length > 2)
                 new Utf8Check().add(payload, 2, payload.length - 2, true);
@@ -2266,6 +2265,7 @@ public final class NanoStreamWs {
         final Queue<Socket> unproven = new LinkedBlockingQueue<>(Limits.MAX_PENDING);
         final Queue<Socket> proven = new LinkedBlockingQueue<>(Limits.MAX_PENDING);
         final AtomicInteger unanswered = new AtomicInteger(); // bytes, see Limits.MAX_UNANSWERED
+        final ReentrantLock room = new ReentrantLock();
 
         /** Binds the port. @throws IOException if it cannot be had; the message says which and why */
         Acceptor(String host, int port, EventLog events) throws IOException {
@@ -2287,7 +2287,7 @@ public final class NanoStreamWs {
 
         int port() { return server.getLocalPort(); }
 
-        /** The connection has brought something. */
+        /** The connection has brought something, maybe not for the first time. */
         void prove(Socket socket) {
             boolean open = unproven.remove(socket);
             if (open)
@@ -2331,7 +2331,7 @@ public final class NanoStreamWs {
                             + e.getMessage() + ". Too many open files? Raise ulimit -n or LimitNOFILE=");
                     failing = true;
                     endOldest();
-                    LockSupport.parkNanos(Limits.ACCEPT_PAUSE * 1_000_000L);
+                    LockSupport.parkNanos(Limits.ROOM_PAUSE * 1_000_000L);
                 }
             }
         }
@@ -2344,6 +2344,16 @@ public final class NanoStreamWs {
         void add(Socket socket, Queue<Socket> queue) {
             while (!queue.offer(socket)) // full, most likely of silent ones
                 end(queue.poll());
+        }
+
+        /** One at a time: what a connection held counts until its thread has ended, and others would have to
+         * go for it meanwhile. */
+        void makeRoom() {
+            room.lock();
+            if (unanswered.get() > Limits.MAX_UNANSWERED)
+                endOldest();
+            LockSupport.parkNanos(Limits.ROOM_PAUSE * 1_000_000L);
+            room.unlock();
         }
 
         void endOldest() {
@@ -2362,8 +2372,8 @@ public final class NanoStreamWs {
             IntConsumer kept = bytes -> {
                 own.addAndGet(bytes);
                 int all = unanswered.addAndGet(bytes);
-                if (bytes > 0 && all > Limits.MAX_UNANSWERED)
-                    endOldest();
+                if (all > Limits.MAX_UNANSWERED)
+                    makeRoom();
             };
             try {
                 socket.setTcpNoDelay(true);
@@ -2572,22 +2582,19 @@ public final class NanoStreamWs {
                 byte[] message = reader.body(length);
                 open = request.http11() && !request.lists("connection", "close"); // RFC 9112 §9.3
                 publisher.publish(message);
-                if (idle < Limits.FEED_IDLE)
-                    acceptor.prove(socket);
+                acceptor.prove(socket);
                 idle = Limits.FEED_IDLE;
             } catch (Refusal refusal) {
                 events.add(Event.FEED, Http.remote(socket) + " refused: " + refusal.getMessage());
                 refused = refusal.why;
             }
-            byte[] answer = answer(refused, open ? "" : Fields.CLOSE);
+            String fields = open ? "" : Fields.CLOSE;
+            Instant now = clock.instant();
+            byte[] answer = refused == null
+                ? Http.response("200 OK", fields, "text/plain", "ok", now)
+                : Http.refusal(refused, fields, now);
             out.write(reader.answer(answer));
             return open ? idle : 0;
-        }
-
-        byte[] answer(Rejection refused, String fields) {
-            Instant now = clock.instant();
-            if (refused != null) return Http.refusal(refused, fields, now);
-            return Http.response("200 OK", fields, "text/plain", "ok", now);
         }
 
         /** Judges a POST by its head. @return how many bytes of body there are to read */

@@ -73,7 +73,7 @@ class LaneTest {
         final Gate gate;
 
         Gated(Gate gate) throws IOException {
-            super(gate, new byte[0], log, false, NanoStreamWs.Bounds.LISTENER);
+            super(gate, new byte[0], log, TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
             this.gate = gate;
         }
 

@@ -25,7 +25,7 @@ class LingeringCloseTest {
             TestServer.await("the end", () -> {
                 if (sends)
                     sends(client);
-                return server.server.door.acceptor.open.isEmpty();
+                return server.server.door.acceptor().open().isEmpty();
             });
             long millis = (System.nanoTime() - start) / 1_000_000;
             assertTrue(millis >= LINGER * 9 / 10 && millis < LINGER * 8, millis + " ms");

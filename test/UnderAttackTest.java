@@ -289,7 +289,7 @@ class UnderAttackTest {
      * @return how many control frames came before */
     private static int untilStopped(InputStream in, byte[] rest, NanoStreamWs.Sink sink) throws IOException {
         NanoStreamWs.FrameReader reader =
-            new NanoStreamWs.FrameReader(in, rest, true, NanoStreamWs.Bounds.LISTENER, sink);
+            new NanoStreamWs.FrameReader(in, rest, TestServer.DEFLATE, NanoStreamWs.Bounds.LISTENER, sink);
         int frames = 0;
         Thread.currentThread().interrupt();
         try {
@@ -301,7 +301,7 @@ class UnderAttackTest {
             assertEquals(1008, e.code, e.getMessage());
         } finally {
             Thread.interrupted();
-            reader.release();
+            reader.release(false);
         }
         return frames;
     }
@@ -362,7 +362,7 @@ class UnderAttackTest {
         byte[] pings = repeated(RawClient.frame(0x89, ""), 32 * pauses);
         AtomicLong nanos = new AtomicLong();
         Thread reader = Thread.ofVirtual().start(() -> { // as in the server
-            NanoStreamWs.FrameReader frames = new NanoStreamWs.FrameReader(nothing(), pings, false,
+            NanoStreamWs.FrameReader frames = new NanoStreamWs.FrameReader(nothing(), pings, TestServer.PLAIN,
                 NanoStreamWs.Bounds.LISTENER, (type, bytes, offset, length, last) -> { });
             long start = System.nanoTime();
             assertThrows(EOFException.class, () -> {
