@@ -1,0 +1,84 @@
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.DataInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InterruptedIOException;
+import java.io.OutputStream;
+import java.net.Socket;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+
+/** A listener's socket without a network: a write stands until it is let go, then what is written is kept. */
+final class HeldSocket extends Socket {
+    private final CountDownLatch go = new CountDownLatch(1);
+    private final ByteArrayOutputStream written = new ByteArrayOutputStream();
+
+    /** One whose writes do not stand. */
+    static HeldSocket free() {
+        HeldSocket socket = new HeldSocket();
+        socket.letGo();
+        return socket;
+    }
+
+    /** A broadcaster whose lanes nobody looks at: a blocked one is not relieved, and nobody is evicted. */
+    static NanoStreamWs.Broadcaster unattended() {
+        return new NanoStreamWs.Broadcaster(1 << 23, Duration.ofSeconds(10));
+    }
+
+    /** A listener with this socket, whose cursor is at the log's end. */
+    NanoStreamWs.Listener listener(NanoStreamWs.StreamLog log) throws IOException {
+        return new NanoStreamWs.Listener(this, new byte[0], log, false, NanoStreamWs.Bounds.LISTENER);
+    }
+
+    void letGo() {
+        go.countDown();
+    }
+
+    /** The frames that were written. */
+    List<RawClient.Frame> frames() throws IOException {
+        List<RawClient.Frame> frames = new ArrayList<>();
+        byte[] bytes;
+        synchronized (written) {
+            bytes = written.toByteArray();
+        }
+        DataInputStream in = new DataInputStream(new ByteArrayInputStream(bytes));
+        while (in.available() > 0)
+            frames.add(RawClient.frame(in));
+        return frames;
+    }
+
+    /** The texts among them. */
+    List<String> texts() throws IOException {
+        return frames().stream().filter(RawClient.Frame::isText).map(RawClient.Frame::text).toList();
+    }
+
+    @Override
+    public InputStream getInputStream() {
+        return InputStream.nullInputStream();
+    }
+
+    @Override
+    public OutputStream getOutputStream() {
+        return new OutputStream() {
+            @Override
+            public void write(int b) throws IOException {
+                write(new byte[] {(byte) b}, 0, 1);
+            }
+
+            @Override
+            public void write(byte[] bytes, int offset, int length) throws IOException {
+                try {
+                    go.await();
+                } catch (InterruptedException e) {
+                    throw new InterruptedIOException();
+                }
+                synchronized (written) {
+                    written.write(bytes, offset, length);
+                }
+            }
+        };
+    }
+}
