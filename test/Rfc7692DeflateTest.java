@@ -163,6 +163,46 @@ class Rfc7692DeflateTest {
     }
 
     @Test
+    @DisplayName("plain listeners that leave take nothing from the others; with the last of these the log stands")
+    void theSecondLogIsWrittenUntilTheLastOfItsListenersLeaves() throws Exception {
+        try (TestServer server = new TestServer(); RawClient first = RawClient.admitted(server.port(), "/", OFFER);
+             RawClient last = RawClient.admitted(server.port(), "/", OFFER)) {
+            NanoStreamWs.StreamLog compressed = server.server.broadcaster.compressed;
+            for (int i = 0; i < 3; i++) // more than there are others
+                RawClient.admitted(server.port(), "/").close();
+            awaitLeft(server, 3);
+            server.post("both " + BLOCK);
+            assertTrue(compressed.end() > 0, "it is written");
+            assertEquals("both " + BLOCK, text(first.frame()));
+            assertEquals("both " + BLOCK, text(last.frame()));
+            first.socket.close();
+            awaitLeft(server, 4);
+            server.post("one " + BLOCK);
+            assertEquals("one " + BLOCK, text(last.frame()));
+            last.socket.close();
+            awaitLeft(server, 5);
+            long end = compressed.end();
+            server.post("nobody " + BLOCK);
+            assertEquals(end, compressed.end());
+        }
+    }
+
+    private static void awaitLeft(TestServer server, int count) {
+        TestServer.await(count + " have left", () -> server.server.events.count(NanoStreamWs.Event.LEFT) == count);
+    }
+
+    @Test
+    void theSecondLogIsNotWrittenForAListenerThatWasRefused() throws Exception {
+        try (TestServer server = new TestServer("--max-listeners=1"); RawClient refused = new RawClient(server.port());
+             RawClient inside = RawClient.admitted(server.port(), "/")) {
+            assertEquals(503, RawClient.status(refused.upgrade("/", OFFER)));
+            server.post(BLOCK);
+            assertEquals(BLOCK, inside.text());
+            assertEquals(0, server.server.broadcaster.compressed.end());
+        }
+    }
+
+    @Test
     void noDeflateTurnsItOff() throws Exception {
         try (TestServer server = new TestServer("--no-deflate"); RawClient client = new RawClient(server.port())) {
             assertFalse(client.upgrade("/", OFFER).toLowerCase().contains("extensions"));
