@@ -14,6 +14,8 @@ import java.time.Duration;
 import java.time.InstantSource;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -122,6 +124,7 @@ class FeedTest extends SharedServer {
         501 | POST | chunked, and a length        | Content-Length: 3; Transfer-Encoding: chunked
         501 | POST | identity                     | Transfer-Encoding: identity; Content-Length: 3
         413 | POST | a byte too many, announced   | Content-Length: 1048577
+        413 | POST | too many, with zeros before  | Content-Length: 0001048577
         413 | POST | far too many, announced      | Content-Length: 999999999999999999
         413 | POST | more than a long, announced  | Content-Length: 99999999999999999999
         413 | POST | too many, and waits          | Content-Length: 1048577; Expect: 100-continue
@@ -268,6 +271,73 @@ class FeedTest extends SharedServer {
     }
 
     @Test
+    @DisplayName("callbacks and texts on two open connections in turn are all answered, and broadcast in that order")
+    void answersTwoConnectionsInTurn() throws Exception {
+        try (TestServer own = new TestServer(); RawClient listener = RawClient.admitted(own.port(), "/");
+             RawClient one = new RawClient(own.feedPort()); RawClient two = new RawClient(own.feedPort())) {
+            for (int i = 0; i < 3; i++)
+                for (RawClient feed : List.of(one, two))
+                    for (String hash : List.of("A" + i, "B" + i)) {
+                        feed.send(request("{\"block\":{\"hash\":\"" + hash + "\"}}"));
+                        assertOk(feed);
+                        String flat = listener.text();
+                        assertTrue(flat.startsWith("{\"hash\":\"" + hash + "\","), flat);
+                        feed.send(request("text " + hash));
+                        assertOk(feed);
+                        assertEquals("text " + hash, listener.text());
+                    }
+        }
+    }
+
+    @Test
+    @DisplayName("a POST behind one that waits while a shutdown begins is 503 and not broadcast; what was taken is 200")
+    void refusesAPostWhileItDrains() throws Exception {
+        HeldSocket held = new HeldSocket();
+        String large = "x".repeat(300_000); // more than a lane may lag
+        try (TestServer own = new TestServer(); RawClient one = new RawClient(own.feedPort());
+             RawClient two = new RawClient(own.feedPort())) {
+            own.server.timer.shutdownNow(); // nobody relieves the lane that is held up
+            NanoStreamWs.StreamLog log = own.server.broadcaster.plain;
+            own.server.broadcaster.lanes.getFirst().add(held.listener(log));
+            one.send(request(large));
+            TestServer.await("the large one is in the log", () -> log.end() > large.length());
+            long end = log.end();
+            two.send(RawClient.concat(request("taken"), request("refused"))); // in one packet, so read at once
+            TestServer.await("another is in the log", () -> log.end() > end);
+            CompletableFuture<Void> closing = CompletableFuture.runAsync(own.server::close);
+            TestServer.await("the log is closed", () -> log.isClosedAt(log.end()));
+            held.letGo();
+            assertOk(one);
+            assertOk(two);
+            String answer = two.answer();
+            assertEquals("HTTP/1.1 503 Service Unavailable", answer.lines().findFirst().orElseThrow());
+            assertTrue(Integer.parseInt(RawClient.field(answer, "Retry-After")) > 0);
+            assertTrue(two.atEnd());
+            closing.get(20, TimeUnit.SECONDS);
+            assertEquals(List.of(large, "taken"), held.texts());
+            assertEquals(3, held.frames().size(), "nothing follows the close frame");
+            assertTrue(held.frames().getLast().isClose());
+            own.awaitLog("feed 127.0.0.1:" + two.socket.getLocalPort() + " refused: Server is shutting down");
+        } finally {
+            held.letGo();
+        }
+    }
+
+    @ParameterizedTest
+    @DisplayName("RFC 9110 §8.6: a length is a decimal number, whatever zeros stand before it")
+    @ValueSource(strings = {"10", "010", "00000010", "000000000000000010"})
+    void takesALengthByItsValue(String length) throws Exception {
+        try (RawClient listener = RawClient.admitted(server.port(), "/"); RawClient feed = feed()) {
+            feed.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + length + "\r\n\r\nten bytes!");
+            assertOk(feed);
+            assertEquals("ten bytes!", listener.text());
+            feed.send(request("the next"));
+            assertOk(feed);
+            assertEquals("the next", listener.text());
+        }
+    }
+
+    @Test
     @DisplayName("RFC 9112 §9.3: HTTP/1.0 ends with the answer")
     void endsAfterHttp10() throws Exception {
         try (RawClient feed = feed()) {
@@ -379,6 +449,16 @@ class FeedTest extends SharedServer {
     }
 
     @Test
+    @DisplayName("-: NUL is a character like another; one CR belongs to a line's end; empty lines are not even refused")
+    void readsLinesOfControlCharacters() throws Exception {
+        Lines lines = Lines.of("\0\n\n\0a\0\r\n\r\n\r\r\nb\r\r\n\r\0\n\n\0\0");
+        assertEquals(List.of("\0", "\0a\0", "\r", "b\r", "\r\0", "\0\0"), lines.messages());
+        assertEquals("", lines.log());
+        assertEquals(List.of("a"), Lines.of("a\r").messages());
+        assertEquals(List.of(), Lines.of("\r").messages());
+    }
+
+    @Test
     @DisplayName("-: bytes that come one at a time make the same lines")
     void readsLinesOneByteAtATime() throws Exception {
         InputStream slow = new java.io.FilterInputStream(new ByteArrayInputStream("one\r\ntwo".getBytes(UTF_8))) {
@@ -417,6 +497,23 @@ class FeedTest extends SharedServer {
     void doesNotCountTheEndOfALine() throws Exception {
         String longest = "x".repeat(MOST);
         assertEquals(List.of(longest, "two"), Lines.of(longest + "\r\ntwo\r\n").messages());
+    }
+
+    @ParameterizedTest
+    @DisplayName("-: the longest line, and one byte more, before every kind of end")
+    @ValueSource(strings = {"\n", "\r\n", "\r", ""})
+    void readsTheLongestLineBeforeEveryEnd(String end) throws Exception {
+        String longest = "x".repeat(MOST);
+        Lines lines = Lines.of("one\n" + longest + end);
+        assertEquals(List.of("one", longest), lines.messages());
+        assertEquals("", lines.log());
+        for (String more : List.of("y", "\r", "yy", "yyy")) {
+            boolean isEnd = more.equals("\r") && !end.startsWith("\r"); // then it makes a CRLF, or the last CR
+            Lines longer = Lines.of("one\n" + longest + more + end);
+            assertEquals(isEnd ? 2 : 1, longer.messages().size(), abbreviated(longer.messages().getLast()));
+            assertEquals(!isEnd, longer.log().endsWith(
+                " feed - refused: Message is too large: the most is 1048576 bytes\n"), longer.log());
+        }
     }
 
     @Test

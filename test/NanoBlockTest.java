@@ -177,6 +177,15 @@ class NanoBlockTest {
         }
 
         @Test
+        @DisplayName("spaces in names and strings stay; a character is escaped where it has to be, and no other")
+        void keepsTheCharactersOfAString() throws Exception {
+            String members = "\"a\":\" two  words \",\" b c \":\" \",\"d\":[\"\u007f \u2028\ud83d\ude00/\"],"
+                + "\"e\":\"\\u0000 \\u001f\"";
+            assertEquals("{" + members + ",\"is_send\":false," + TAIL, flatten("{\"block\":{" + members + "}}"));
+            assertEquals("\"/ !\"", member("a", "{\"block\":{\"a\":\"\\/\\u0020\\u0021\"}}"));
+        }
+
+        @Test
         void countsNoBlockThatIsRefused() throws Exception {
             NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
             NanoStreamWs.Json bad = NanoStreamWs.Json.parse("{\"amount\":\"x\",\"block\":{}}");

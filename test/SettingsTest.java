@@ -108,6 +108,7 @@ class SettingsTest {
         origin,        'a.test, *.b.test,https://c.test:8443', a.test *.b.test https://c.test:8443
         feed,          http://[::1]:3001/a/b,    http://[::1]:3001/a/b
         feed,          http://localhost:0/,      http://localhost:0/
+        feed,          http://h:65535/,          http://h:65535/
         feed,          -,                        -
         feed,          http://nano_feed:3000/,   http://nano_feed:3000/
         feed,          http://h,                 http://h:80/
