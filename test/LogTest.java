@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.*;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.time.Instant;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Nested;
@@ -131,6 +132,173 @@ class LogTest {
             log.tick();
         events(NanoStreamWs.Event.REFUSED, 2 * BURST);
         assertEquals(1 + BURST, lines().size());
+    }
+
+    @Test
+    @DisplayName("of a kind a hundred lines are written at once, and five a second after that")
+    void hasTheAllowanceOfTheDocumentation() {
+        assertEquals(100, BURST);
+        assertEquals(5, RATE);
+    }
+
+    /** A client's request, the status that it gets, and the line that the log has of it. */
+    private record Case(String request, int status, String line) {
+        static Case of(String target, int status, String line, String... fields) {
+            String[] all = Arrays.copyOf(fields, fields.length + 1);
+            all[fields.length] = "Origin: https://example.com";
+            return new Case(RawClient.handshake(target, all), status, "origin \"https://example.com\": " + line);
+        }
+
+        /** @param port of the listeners or of the feed; word what stands before the address */
+        void check(TestServer server, int port, String word, String before) throws Exception {
+            try (RawClient client = new RawClient(port)) {
+                client.send(request);
+                assertEquals(status, RawClient.status(client.head()), line);
+                String address = "127.0.0.1:" + client.socket.getLocalPort();
+                assertEquals(word + ' ' + address + before + line, event(server.awaitLog(address)));
+            }
+        }
+    }
+
+    /** A line without its time. */
+    private static String event(String line) {
+        assertTrue(line.matches("\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d([.]\\d{3})?Z .*"), line);
+        return line.split(" ", 2)[1];
+    }
+
+    @Nested
+    @DisplayName("that the README explains")
+    class Explained extends GuardedServer {
+        private String token(String claims) {
+            return "/?t=" + TestToken.of("{\"exp\":" + server.now.plusSeconds(60).getEpochSecond() + claims + "}");
+        }
+
+        @Test
+        void sayWhyAListenerIsRefused() throws Exception {
+            String used = token(",\"jti\":\"used\""), good = token(""), origin = "Origin: https://example.com";
+            String payload = "{\"exp\":" + server.now.plusSeconds(60).getEpochSecond() + "}";
+            assertEquals(101, knock(used));
+            List<Case> cases = List.of(
+                Case.of("/", 401, "No token supplied"),
+                Case.of("/?t=" + TestToken.of(TestToken.HEADER, payload, "another", "HmacSHA256"), 401,
+                    "Token was invalid: signature does not match"),
+                Case.of("/?t=" + TestToken.of("{\"alg\":\"HS512\"}", payload, TestServer.SECRET, "HmacSHA512"), 401,
+                    "Token was invalid: expected alg HS256"),
+                Case.of(token(",\"nbf\":" + server.now.plusSeconds(30).getEpochSecond()), 401,
+                    "Token was invalid: not valid yet"),
+                Case.of(token(",\"aud\":\"me\""), 401, "Token was invalid: it is for an audience (aud)"),
+                Case.of("/?t=" + TestToken.of("{}"), 401, "Token has no expiration"),
+                Case.of("/?t=" + TestToken.expiring(server.now.minusSeconds(12)), 401, "Token has expired: 12 s ago"),
+                Case.of(used, 401, "Token has already been used"),
+                Case.of(good, 400, "Request is malformed: two different tokens", "Authorization: Bearer x"),
+                new Case("GET " + good + " HTTP/1.1\r\nHost: h\r\n" + origin
+                    + "\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", 400,
+                    "origin \"https://example.com\": Request is malformed: "
+                        + "no Upgrade: websocket with Connection: Upgrade; a proxy has to pass both on"),
+                new Case(RawClient.handshake(good, origin).replace("HTTP/1.1", "HTTP/1.0"), 400,
+                    "origin \"https://example.com\": Request is malformed: "
+                        + "a handshake is a GET of HTTP/1.1 (nginx: proxy_http_version 1.1)"),
+                new Case(RawClient.handshake(good, origin).replace("Version: 13", "Version: 8"), 426,
+                    "origin \"https://example.com\": WebSocket version is not 13: \"8\""),
+                new Case("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", 405,
+                    "without origin: Method is not GET or HEAD; a message is posted to the port of --feed: \"POST\""));
+            for (Case each : cases)
+                each.check(server, server.port(), "refused", " ");
+            for (Case each : List.of(
+                    new Case("\u0016\u0003\u0001", 400,
+                        "Request is malformed: control character in the head; is it TLS?"),
+                    new Case("GET /?" + "a".repeat(16 * 1024) + " HTTP/1.1\r\n", 431,
+                        "Request head is too large: more than 16384 bytes"),
+                    new Case("GET / HTTP/1.1\r\nHost: h\r\n" + "X: y\r\n".repeat(100) + "\r\n", 431,
+                        "Request head is too large: more than 100 fields")))
+                each.check(server, server.port(), "refused", ": ");
+        }
+
+        @Test
+        void sayThatThereIsNoRoomOrNoAdmittance() throws Exception {
+            for (int i = 0; i < 500_000; i++)
+                server.server.usedTokens.expiries.put(String.valueOf(i), 1e12);
+            Case.of(token(""), 503, "No room to remember another token: let them expire sooner (exp)")
+                .check(server, server.port(), "refused", " ");
+            try (TestServer one = new TestServer("--max-listeners=1", "--origin=example.com")) {
+                new Case(RawClient.handshake("/"), 403, "without origin: Origin is not allowed: none was sent")
+                    .check(one, one.port(), "refused", " ");
+                new Case(RawClient.handshake("/", "Origin: null"), 403,
+                    "origin \"null\": Origin is not allowed: it is not listed").check(one, one.port(), "refused", " ");
+                try (RawClient inside = RawClient.admitted(one.port(), "/", "Origin: https://example.com")) {
+                    one.awaitListeners(1);
+                    Case.of("/", 503, "No room for another listener: there are 1 (--max-listeners)")
+                        .check(one, one.port(), "refused", " ");
+                    one.server.door.draining = true; // places are asked for before that
+                    inside.send(RawClient.frame(0x88, ""));
+                    assertTrue(inside.frame().isClose());
+                }
+                TestServer.await("a place", () -> one.server.door.places.get() == 0);
+                Case.of("/", 503, "Server is shutting down").check(one, one.port(), "refused", " ");
+            }
+        }
+
+        @Test
+        void sayWhyNobodyGetsAnything() throws Exception {
+            String post = "POST /here HTTP/1.1\r\nHost: h\r\n", length = "Content-Length: 1\r\n\r\n";
+            try (TestServer own = new TestServer("--feed=http://127.0.0.1:0/here")) {
+                for (Case each : List.of(
+                        new Case(post.replace("here", "") + length + "x", 404,
+                            "No such path; the target of the publisher has to be the path of --feed"),
+                        new Case(post.replace("POST", "GET") + "\r\n", 405,
+                            "Method is not POST; listeners connect to the port of --port: \"GET\""),
+                        new Case(post + "Content-Length: 0\r\n\r\n", 400, "Message cannot be broadcast: it is empty"),
+                        new Case(post + length + "\u00ff", 400, "Message cannot be broadcast: it is not UTF-8"),
+                        new Case(post + "Content-Length: 12\r\n\r\n{\"block\":\"\"}", 400,
+                            "Message cannot be broadcast: its block cannot be read: "
+                                + "expected a value at character 0"),
+                        new Case(post + "\r\n", 411, "Content-Length is missing"),
+                        new Case(post + "Transfer-Encoding: chunked\r\n\r\n", 501,
+                            "Transfer-Encoding is not supported"),
+                        new Case(post + "Content-Length: 1048577\r\n\r\n", 413,
+                            "Message is too large: the most is 1048576 bytes"),
+                        new Case(post + "Origin: null\r\n" + length + "x", 403, "The feed takes nothing from browsers: "
+                            + "it sent an Origin or a Sec-Fetch-Site field")))
+                    each.check(own, own.feedPort(), "feed", " refused: ");
+            }
+        }
+
+        @Test
+        void sayWhereToConnectWhenItStarts() throws Exception {
+            assertEquals(List.of("start NanoStreamWs 1.0.0 on Java " + Runtime.version(),
+                "start listeners connect to ws://127.0.0.1:" + server.port() + "/",
+                "start feed takes POSTs to http://127.0.0.1:" + server.feedPort() + "/"), starts(server));
+            try (TestServer own = new TestServer("--host=0.0.0.0", "--feed=http://127.0.0.1:0/here")) {
+                assertEquals(List.of("start listeners connect to ws://localhost:" + own.port() + "/",
+                    "start feed takes POSTs to http://127.0.0.1:" + own.feedPort()
+                        + "/... (that path alone, maybe a secret, so it is not shown)"), starts(own).subList(1, 3));
+            }
+        }
+
+        private static List<String> starts(TestServer server) {
+            server.awaitLog(" start feed takes POSTs");
+            return server.log().lines().map(LogTest::event).filter(line -> line.startsWith("start ")).toList();
+        }
+
+        @Test
+        void sayWhyAListenerIsDropped() throws Exception {
+            try (TestServer own = new TestServer("--ping=0"); RawClient silent = RawClient.admitted(own.port(), "/");
+                 RawClient wrong = RawClient.admitted(own.port(), "/")) {
+                own.awaitListeners(2);
+                wrong.send(RawClient.frame(0x83, ""));
+                assertEquals(1002, wrong.frame().code());
+                wrong.socket.close();
+                assertEquals("dropped 127.0.0.1:" + wrong.socket.getLocalPort() + ": 1002 reserved opcode, now 1",
+                    event(own.awaitLog(" dropped ")));
+                NanoStreamWs.Listener listener = own.server.broadcaster.listeners().getFirst();
+                for (int ping = 0; ping < 3; ping++) {
+                    TestServer.await("it has caught up", () -> listener.lag() <= 0);
+                    own.server.broadcaster.heartbeat();
+                }
+                assertEquals("dropped 127.0.0.1:" + silent.socket.getLocalPort()
+                    + ": it left two pings unanswered (--ping), now 0", event(own.awaitLog("--ping")));
+            }
+        }
     }
 
     @Nested
