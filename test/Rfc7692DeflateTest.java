@@ -5,6 +5,7 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.EOFException;
 import java.io.IOException;
+import java.lang.reflect.Field;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -13,6 +14,7 @@ import java.util.Random;
 import java.util.concurrent.Semaphore;
 import java.util.stream.Stream;
 import java.util.zip.Deflater;
+import java.util.zip.Inflater;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
@@ -224,21 +226,128 @@ class Rfc7692DeflateTest {
         }
     }
 
-    @Test
-    @DisplayName("§7.2.2: a text that is cut in the middle of a block, or of a stored one's last four bytes, is 1007")
-    void refusesAMessageThatIsNotWhole() throws Exception {
-        byte[] whole = deflated(BLOCK.getBytes(UTF_8));
-        byte[] stored = {0, 9, 0, (byte) 0xF6, (byte) 0xFF, 'n', 'i', 'n', 'e', ' '}; // of nine bytes
+    /** The code with which the connection ends if a client sends frames and then closes with 1000. */
+    private static int endOf(TestServer server, byte[]... frames) throws Exception {
+        try (RawClient client = RawClient.admitted(server.port(), "/", OFFER)) {
+            client.send(RawClient.concat(RawClient.concat(frames), RawClient.frame(0x88, RawClient.closing(1000))));
+            return client.frame().code();
+        }
+    }
+
+    static Stream<Arguments> messages() {
+        StringBuilder digits = new StringBuilder();
+        new Random(1).ints(100, 0, 10).forEach(digits::append);
+        return Stream.of(Arguments.of("a stored block", 0, "stored", 0), Arguments.of("fixed codes", 1, BLOCK, 9),
+            Arguments.of("codes of its own", 2, digits.toString(), 9));
+    }
+
+    @ParameterizedTest(name = "of {0}")
+    @MethodSource("messages")
+    @DisplayName("§7.2.2: a message that is cut at any byte of it is 1007, a whole one is not")
+    void refusesAMessageThatIsNotWhole(String what, int codes, String message, int level) throws Exception {
+        byte[] whole = RawClient.deflated(message.getBytes(UTF_8), level);
+        assertEquals(codes, whole[0] >> 1 & 3, "of the three types of blocks (RFC 1951 §3.2.3)");
+        int first = level == 0 ? 2 : 1; // 00 alone is an empty message (§7.2.3.6)
         try (TestServer server = new TestServer()) {
-            for (int length = whole.length - 1; length > 0; length -= 7)
-                try (RawClient client = RawClient.admitted(server.port(), "/", OFFER)) {
-                    client.send(RawClient.frame(0xC1, java.util.Arrays.copyOf(whole, length)));
-                    assertEquals(1007, client.frame().code(), length + " of " + whole.length + " bytes");
+            for (int type : new int[] {1, 2})
+                for (int length = first; length <= whole.length; length++) {
+                    byte[] cut = Arrays.copyOf(whole, length);
+                    int expected = length == whole.length ? 1000 : 1007;
+                    String which = length + " of " + whole.length + " bytes, opcode " + type;
+                    assertEquals(expected, endOf(server, RawClient.frame(0xC0 | type, cut)), which);
+                    byte[] begun = RawClient.frame(0x40 | type, cut), nothing = RawClient.frame(0x80, "");
+                    assertEquals(expected, endOf(server, begun, nothing), which + ", and an empty fragment");
                 }
-            try (RawClient client = RawClient.admitted(server.port(), "/", OFFER)) {
-                client.send(RawClient.frame(0xC2, stored));
-                assertEquals(1007, client.frame().code());
+        }
+    }
+
+    @ParameterizedTest(name = "{0} missing")
+    @CsvSource({"0, 1000", "1, 1007", "2, 1007", "3, 1007", "4, 1007", "5, 1007", "9, 1007", "10, 1007"})
+    @DisplayName("§7.2.2: what takes the place of the tail is not taken for a stored block's last bytes")
+    void takesNoTailForData(int missing, int code) throws Exception {
+        byte[] whole = {0, 10, 0, (byte) ~10, -1, 's', 't', 'o', 'r', 'e', 'd', ' ', 't', 'e', 'n', 0};
+        int length = missing == 0 ? whole.length : whole.length - 1 - missing; // the last byte begins an empty block
+        try (TestServer server = new TestServer()) {
+            assertEquals(code, endOf(server, RawClient.frame(0xC2, Arrays.copyOf(whole, length))));
+        }
+    }
+
+    /** The inflater of the message that the only listener has under way. */
+    private static Inflater underWay(TestServer server) throws ReflectiveOperationException {
+        server.awaitListeners(1);
+        NanoStreamWs.FrameReader reader = server.server.broadcaster.listeners().getFirst().reader;
+        Field field = NanoStreamWs.FrameReader.class.getDeclaredField("inflater");
+        field.setAccessible(true);
+        Inflater[] found = {null};
+        TestServer.await("a compressed message is under way", () -> {
+            try {
+                found[0] = (Inflater) field.get(reader);
+                return found[0] != null;
+            } catch (IllegalAccessException e) {
+                throw new AssertionError(e);
             }
+        });
+        return found[0];
+    }
+
+    /** An inflater's memory is freed by its end, after which it throws what depends on the JDK. */
+    private static void assertEnded(Inflater inflater) {
+        assertThrows(RuntimeException.class, inflater::getBytesRead);
+    }
+
+    @Test
+    void freesTheInflaterAtTheEndOfEachMessage() throws Exception {
+        byte[] compressed = deflated(BLOCK.getBytes(UTF_8));
+        try (TestServer server = new TestServer(); RawClient client = RawClient.admitted(server.port(), "/", OFFER)) {
+            for (int from : new int[] {5, compressed.length}) { // the last fragment may be empty
+                client.send(RawClient.frame(0x41, compressed, 0, from));
+                Inflater inflater = underWay(server);
+                client.send(RawClient.frame(0x89, "between"));
+                assertEquals("between", client.frame().text());
+                assertTrue(inflater.getBytesRead() > 0, "it is not ended before");
+                client.send(RawClient.frame(0x80, compressed, from, compressed.length));
+                client.send(RawClient.frame(0x89, "after"));
+                assertEquals("after", client.frame().text());
+                assertEnded(inflater);
+            }
+        }
+    }
+
+    static Stream<Arguments> endings() {
+        return Stream.of(
+            Arguments.of("the end of the stream", RawClient.bytes()),
+            Arguments.of("the end of the stream within a frame", RawClient.bytes(0x80, 0x85, 1, 2, 3, 4, 5)),
+            Arguments.of("a close frame", RawClient.frame(0x88, RawClient.closing(1000))),
+            Arguments.of("a close frame that is wrong", RawClient.frame(0x88, RawClient.closing(1005))),
+            Arguments.of("a protocol error", RawClient.frame(0x81, "within a message")),
+            Arguments.of("data that is invalid", RawClient.frame(0x00, RawClient.bytes(0xFF, 0xFF))),
+            Arguments.of("a message that is cut", RawClient.frame(0x80, "")),
+            Arguments.of("text that is not UTF-8", RawClient.frame(0x00, deflated(new byte[] {-1}))));
+    }
+
+    @ParameterizedTest(name = "after {0}")
+    @MethodSource("endings")
+    @DisplayName("frees the inflater of a message that does not end")
+    void freesTheInflater(String what, byte[] sent) throws Exception {
+        try (TestServer server = new TestServer(); RawClient client = RawClient.admitted(server.port(), "/", OFFER)) {
+            // An empty stored block that is whole, so that what comes may be the beginning of another.
+            client.send(RawClient.frame(0x41, RawClient.bytes(0, 0, 0, 0xFF, 0xFF)));
+            Inflater inflater = underWay(server);
+            client.send(sent);
+            client.socket.shutdownOutput();
+            server.awaitListeners(0);
+            assertEnded(inflater);
+        }
+    }
+
+    @Test
+    void freesTheInflaterOfAListenerThatIsReset() throws Exception {
+        try (TestServer server = new TestServer(); RawClient client = RawClient.admitted(server.port(), "/", OFFER)) {
+            client.send(RawClient.frame(0x41, ""));
+            Inflater inflater = underWay(server);
+            server.server.broadcaster.listeners().getFirst().reset("by the test");
+            server.awaitListeners(0);
+            assertEnded(inflater);
         }
     }
 
