@@ -1,7 +1,9 @@
 #!/bin/sh
-# check-demo.sh: whether `make demo` starts, and `make listen` then prints blocks. The last line counts.
-port=18080 feed=http://127.0.0.1:13000/
+# check-demo.sh: whether `make demo` starts, and `make listen` then prints blocks; and whether it posts nothing where
+# another server has the feed's port. The last line counts.
+port=18080 other=18082 feed=http://127.0.0.1:13000/
 out=.build/demo.txt got=.build/demo-got.txt
+passed=0 failed=0
 
 await() { # LEAST PATTERN FILE: waits half a minute for so many lines
   for _ in $(seq 60); do
@@ -11,21 +13,46 @@ await() { # LEAST PATTERN FILE: waits half a minute for so many lines
   return 1
 }
 
+count() { # STATUS WHAT
+  if [ "$1" = 0 ]; then
+    passed=$((passed + 1))
+    echo "ok     $2"
+  else
+    failed=$((failed + 1))
+    echo "FAILED $2"
+    tail -n 20 "$out" "$got"
+  fi
+}
+
+serve() { # SECONDS COMMAND...: starts it, and a listener once it has said that it runs
+  : >"$out" >"$got"
+  # timeout passes a signal on to everything that it started.
+  timeout "$@" >"$out" 2>&1 &
+  server=$!
+  await 1 'The stream is running\|feed takes POSTs' "$out"
+  timeout 40 make listen URL=ws://127.0.0.1:$port/ >"$got" 2>&1 &
+  listener=$!
+}
+
+end() {
+  kill "$server"
+  wait "$server" "$listener" 2>/dev/null
+}
+
 mkdir -p .build
-: >"$out" >"$got"
-# timeout passes a signal on to everything that it started.
-timeout 80 make demo PORTS="--port $port --feed $feed" FEED=$feed >"$out" 2>&1 &
-demo=$!
-await 1 'The stream is running' "$out"
-timeout 40 make listen URL=ws://127.0.0.1:$port/ >"$got" 2>&1 &
-listener=$!
+serve 80 make demo PORTS="--port $port --feed $feed" FEED=$feed
 await 3 '^{"account":"nano_.*"tpm":' "$got"
 status=$?
-kill "$demo"
-wait "$demo" "$listener" 2>/dev/null
-if [ $status != 0 ]; then
-  cat "$out" "$got"
-  echo "0 passed, 1 failed"
-  exit 1
-fi
-echo "1 passed, 0 failed"
+end
+count $status "make demo starts, and make listen prints its blocks"
+
+serve 60 make run ARGS="--host 127.0.0.1 --port $port --feed $feed"
+await 1 ' admitted ' "$out"
+admitted=$?
+timeout 20 make demo PORTS="--port $other --feed $feed" FEED=$feed >.build/demo-second.txt 2>&1
+second=$?
+end # what was posted has been sent then
+[ $admitted = 0 ] && [ $second != 0 ] && [ $second != 124 ] && ! grep -q nano_ "$got"
+count $? "make demo ends where another server has the feed's port, and posts nothing"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
