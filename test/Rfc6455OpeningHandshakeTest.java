@@ -90,6 +90,19 @@ class Rfc6455OpeningHandshakeTest extends SharedServer {
     }
 
     @Test
+    @DisplayName("§4.2.1: a body that is announced with a length of 0 is none")
+    void takesAContentLengthOfNothing() throws Exception {
+        assertAdmits(server, get(HOST, UPGRADE, CONNECTION, KEY, VERSION, "Content-Length: 0"));
+    }
+
+    @Test
+    @DisplayName("RFC 9110 §7.8: Upgrade in a request of HTTP/1.0 is ignored")
+    void ignoresUpgradeOfHttp10() throws Exception {
+        String request = request("GET / HTTP/1.0", HOST, UPGRADE, CONNECTION, VERSION);
+        assertEquals(200, RawClient.status(RawClient.lastAnswer(server.port(), request)), "it is no handshake");
+    }
+
+    @Test
     void takesConnectionInTwoFields() throws Exception {
         assertAdmits(server, get(HOST, UPGRADE, "Connection: keep-alive", CONNECTION, KEY, VERSION));
     }

@@ -13,6 +13,18 @@ class Rfc6750BearerTokenTest extends GuardedServer {
     }
 
     @Test
+    @DisplayName("§2.1: 1*SP between Bearer and the token; another scheme, or none, is no bearer token")
+    void takesABearerTokenBehindSpacesOnly() throws Exception {
+        String token = TestToken.fresh(server);
+        for (String field : new String[] {"Bearer" + token, "Bearer\t" + token, "Basic " + token, "Bearers " + token,
+                "X Bearer " + token, token})
+            assertEquals(401, knock("/", "Authorization: " + field));
+        server.awaitLog("No token supplied");
+        assertEquals(101, knock("/", "Authorization: Bearer   " + token));
+        assertEquals(101, knock("/?t=" + TestToken.fresh(server), "Authorization: Basic dXNlcjpwYXNz"));
+    }
+
+    @Test
     void takesTheSameTokenInBothPlaces() throws Exception {
         String token = TestToken.fresh(server);
         assertEquals(101, knock("/?t=" + token, "Authorization: Bearer " + token));

@@ -231,6 +231,7 @@ class Rfc7519TokenTest {
         {"exp":2.000000001e9}                       | accepted
         {"exp":20000000010E-1}                      | accepted
         {"exp":253402300799.9}                      | accepted
+        {"exp":253402300800}                        | accepted
         {"exp":253402300801}                        | TOKEN_INVALID
         {"exp":2000000001000}                       | TOKEN_INVALID
         {"exp":1e300}                               | TOKEN_INVALID
