@@ -375,6 +375,64 @@ class UnderAttackTest {
         assertTrue(nanos.get() >= pauses * 5_000_000L, nanos + " ns");
     }
 
+    private static Field field(String name) throws ReflectiveOperationException {
+        Field field = NanoStreamWs.FrameReader.class.getDeclaredField(name);
+        field.setAccessible(true);
+        return field;
+    }
+
+    /** A reader that has waited so often, and for the last time so many seconds ago, and then waits so often. */
+    private static int waits(int before, int seconds, int more) throws Exception {
+        NanoStreamWs.FrameReader reader = new NanoStreamWs.FrameReader(InputStream.nullInputStream(), new byte[0],
+            TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER, (type, bytes, offset, length, last) -> { });
+        field("waits").setInt(reader, before);
+        field("lastWait").setLong(reader, System.nanoTime() - seconds * 1_000_000_000L - 100_000_000L);
+        for (int i = 0; i < more * NanoStreamWs.Limits.PACE; i++)
+            reader.pace();
+        return field("waits").getInt(reader);
+    }
+
+    @Test
+    @DisplayName("each second without a wait makes up for one wait, once, and for none to come")
+    void forgivesAListenerThatIsCalm() throws Exception {
+        int most = NanoStreamWs.Limits.MAX_WAITS;
+        assertEquals(most, waits(most - 1, 0, 1));
+        assertEquals(1008, assertThrows(NanoStreamWs.ProtocolException.class, () -> waits(most, 0, 1)).code);
+        assertEquals(most, waits(most, 1, 1));
+        assertEquals(most - 99, waits(most, 100, 1));
+        assertEquals(1, waits(most, 86_400, 1));
+        int waits = waits(100, 50, 5); // a busy machine may add a second to them
+        assertTrue(waits > 50 && waits <= 55, waits + " waits");
+    }
+
+    @Test
+    @DisplayName("a listener whose handshake had much behind it is read in pieces that are no larger than of others")
+    void readsNoLargerPiecesBehindALongRest() {
+        int most = NanoStreamWs.Bounds.LISTENER.buffer();
+        byte[] begun = Arrays.copyOf(RawClient.frame(0x82, new byte[10_000]), 5_000);
+        int[] largest = {0};
+        InputStream in = new InputStream() {
+            private int left = 2 * 5_000;
+
+            @Override
+            public int read() {
+                throw new AssertionError("a byte alone");
+            }
+
+            @Override
+            public int read(byte[] bytes, int offset, int length) {
+                largest[0] = Math.max(largest[0], length);
+                int n = Math.min(length, left);
+                left -= n;
+                return n > 0 ? n : -1;
+            }
+        };
+        NanoStreamWs.FrameReader reader = new NanoStreamWs.FrameReader(in, begun, TestServer.PLAIN,
+            NanoStreamWs.Bounds.LISTENER, (type, bytes, offset, length, last) -> { });
+        assertThrows(IOException.class, reader::next);
+        assertEquals(most, largest[0]);
+    }
+
     /** A text that counts how often one of its characters is looked at. */
     private static final class Counted implements CharSequence {
         private final String text;
