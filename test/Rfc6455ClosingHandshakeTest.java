@@ -51,6 +51,17 @@ class Rfc6455ClosingHandshakeTest extends SharedServer {
     }
 
     @Test
+    @DisplayName("§7.1.1: what comes behind a close is read and dropped, no reset overtakes the answer")
+    void endsInOrderWhateverComesBehindAClose() throws Exception {
+        try (RawClient client = RawClient.admitted(server.port(), "/")) {
+            client.send(RawClient.frame(0x88, RawClient.closing(1000)));
+            client.sendSlowly(new byte[1_000]); // which a reset would end
+            assertEquals(1000, client.frame().code());
+            assertTrue(client.atEnd());
+        }
+    }
+
+    @Test
     void takesTheLongestReason() throws Exception {
         assertEquals(1000, answerTo(RawClient.closing(1000, "r".repeat(123).getBytes(UTF_8))).code());
     }

@@ -6,6 +6,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.EOFException;
 import java.io.IOException;
 import java.lang.reflect.Field;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -112,6 +113,9 @@ class Rfc7692DeflateTest {
                 RawClient.Frame frame = deflating.frame();
                 assertEquals(0xC1, frame.firstByte());
                 assertEquals(message, text(frame));
+                byte[] payload = frame.payload();
+                boolean tail = payload.length >= 4 && ByteBuffer.wrap(payload).getInt(payload.length - 4) == 0xFFFF;
+                assertFalse(tail, "§7.2.1: 00 00 ff ff is removed from its end");
                 int length = message.getBytes(UTF_8).length;
                 assertTrue(frame.payload().length <= length + length / 1000 + 16, frame.payload().length + " bytes");
             }
