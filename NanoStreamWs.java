@@ -382,9 +382,7 @@ public final class NanoStreamWs {
 
     /** What can happen. Its name is the second word of its log lines. */
     enum Event {
-        START, WARNING, ADMITTED, REFUSED, LEFT, DROPPED, FEED, ACCEPT, FULL, FAULT, STOP;
-
-        final String word = name().toLowerCase(Locale.ROOT);
+        START, WARNING, ADMITTED, REFUSED, LEFT, DROPPED, FEED, ACCEPT, FULL, FAULT, STOP
     }
 
     /** The log: one line an event, with the time and what happened. Only {@link #close} blocks. */
@@ -447,7 +445,8 @@ public final class NanoStreamWs {
         void offer(Event event, String text) {
             Instant now = clock.instant().truncatedTo(ChronoUnit.MILLIS);
             String time = DateTimeFormatter.ISO_INSTANT.format(now);
-            lines.offer(time + ' ' + event.word + ' ' + text); // false if the queue is full: see LOG_QUEUE
+            // False if the queue is full: see LOG_QUEUE.
+            lines.offer(time + ' ' + event.name().toLowerCase(Locale.ROOT) + ' ' + text);
         }
 
         void write() {
@@ -972,8 +971,7 @@ public final class NanoStreamWs {
 
         /** Reads more, and moves what is buffered to the front. False at the end of the stream. */
         boolean fill(long deadline) throws IOException, Refusal {
-            boolean filled = end == buffer.length; // more comes than expected
-            if (filled && buffer.length < Limits.MAX_HEAD) {
+            if (end == buffer.length && end < Limits.MAX_HEAD) { // more comes than expected
                 kept.accept(buffer.length);
                 buffer = Arrays.copyOf(buffer, 2 * buffer.length);
             }
@@ -1317,7 +1315,7 @@ public final class NanoStreamWs {
 
         static boolean hasBody(Request request) throws Refusal {
             String length = request.field("content-length");
-            boolean announced = length != null && !length.equals("0");
+            boolean announced = length != null && !length.matches("0+");
             return announced || request.has("transfer-encoding") || request.has("expect");
         }
 
@@ -2265,7 +2263,7 @@ public final class NanoStreamWs {
         final Queue<Socket> unproven = new LinkedBlockingQueue<>(Limits.MAX_PENDING);
         final Queue<Socket> proven = new LinkedBlockingQueue<>(Limits.MAX_PENDING);
         final AtomicInteger unanswered = new AtomicInteger(); // bytes, see Limits.MAX_UNANSWERED
-        final ReentrantLock room = new ReentrantLock();
+        final Map<Socket, AtomicInteger> held = new ConcurrentHashMap<>(); // what each has of them
 
         /** Binds the port. @throws IOException if it cannot be had; the message says which and why */
         Acceptor(String host, int port, EventLog events) throws IOException {
@@ -2337,6 +2335,7 @@ public final class NanoStreamWs {
         }
 
         void begin(Socket socket, Handler handler) {
+            held.put(socket, new AtomicInteger());
             add(socket, unproven);
             Thread.ofVirtual().start(() -> handle(socket, handler));
         }
@@ -2344,16 +2343,6 @@ public final class NanoStreamWs {
         void add(Socket socket, Queue<Socket> queue) {
             while (!queue.offer(socket)) // full, most likely of silent ones
                 end(queue.poll());
-        }
-
-        /** One at a time: what a connection held counts until its thread has ended, and others would have to
-         * go for it meanwhile. */
-        void makeRoom() {
-            room.lock();
-            if (unanswered.get() > Limits.MAX_UNANSWERED)
-                endOldest();
-            LockSupport.parkNanos(Limits.ROOM_PAUSE * 1_000_000L);
-            room.unlock();
         }
 
         void endOldest() {
@@ -2365,15 +2354,21 @@ public final class NanoStreamWs {
             if (oldest == null) return;
             events.add(Event.FULL, Http.remote(oldest) + " is closed: too many others wait as well");
             Http.closeQuietly(oldest);
+            // Now, not when its thread ends: others would have to go meanwhile.
+            free(held.getOrDefault(oldest, new AtomicInteger()));
+        }
+
+        void free(AtomicInteger bytes) {
+            unanswered.addAndGet(-bytes.getAndSet(0));
         }
 
         void handle(Socket socket, Handler handler) {
-            AtomicInteger own = new AtomicInteger();
+            AtomicInteger own = held.get(socket);
             IntConsumer kept = bytes -> {
                 own.addAndGet(bytes);
                 int all = unanswered.addAndGet(bytes);
                 if (all > Limits.MAX_UNANSWERED)
-                    makeRoom();
+                    endOldest();
             };
             try {
                 socket.setTcpNoDelay(true);
@@ -2386,7 +2381,8 @@ public final class NanoStreamWs {
             } finally {
                 unproven.remove(socket);
                 proven.remove(socket);
-                unanswered.addAndGet(-own.get());
+                held.remove(socket);
+                free(own);
             }
         }
     }
@@ -2452,7 +2448,7 @@ public final class NanoStreamWs {
                 int taken = places.incrementAndGet();
                 if (taken > maxListeners)
                     throw new Refusal(Rejection.FULL, "there are " + maxListeners
-                        + " (--max-listeners; each takes one of ulimit -n)");
+                        + " (--max-listeners, ulimit -n)");
                 // 2. the cursor
                 Listener listener = new Listener(socket, rest, stream, accepted, Bounds.LISTENER);
                 // 3. not while draining. Drain sets the flag, then appends the close frame and counts the

@@ -99,7 +99,7 @@ class BroadcasterTest {
         final List<Long> lags = Collections.synchronizedList(new ArrayList<>());
 
         Lagging(Long... lags) throws IOException {
-            super(HeldSocket.free(), new byte[0], new NanoStreamWs.StreamLog(), false, NanoStreamWs.Bounds.LISTENER);
+            super(HeldSocket.free(), new byte[0], new NanoStreamWs.StreamLog(), TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
             this.lags.addAll(List.of(lags));
         }
 

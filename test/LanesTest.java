@@ -43,7 +43,7 @@ class LanesTest {
     }
 
     private NanoStreamWs.Listener listener() throws IOException {
-        return new NanoStreamWs.Listener(socket, new byte[0], stream, false, NanoStreamWs.Bounds.LISTENER);
+        return new NanoStreamWs.Listener(socket, new byte[0], stream, TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
     }
 
     /** A listener that is always behind, and to which nothing is written. */
@@ -51,7 +51,7 @@ class LanesTest {
         final List<Boolean> straggled = new ArrayList<>(); // at each call of catchUp
 
         Behind() throws IOException {
-            super(LanesTest.this.socket, new byte[0], LanesTest.this.stream, false, NanoStreamWs.Bounds.LISTENER);
+            super(LanesTest.this.socket, new byte[0], LanesTest.this.stream, TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
         }
 
         @Override
@@ -486,7 +486,7 @@ class LanesTest {
         void compressesNothingAnyMoreWhenTheLastThatWantedItHasGone() throws Exception {
             NanoStreamWs.StreamLog log = broadcaster.join(true);
             NanoStreamWs.Listener listener =
-                new NanoStreamWs.Listener(socket, new byte[0], log, true, NanoStreamWs.Bounds.LISTENER);
+                new NanoStreamWs.Listener(socket, new byte[0], log, TestServer.DEFLATE, NanoStreamWs.Bounds.LISTENER);
             broadcaster.laneOf(listener).add(listener);
             broadcaster.publish(MESSAGE);
             long end = log.end();

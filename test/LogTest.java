@@ -7,6 +7,7 @@ import java.io.PrintStream;
 import java.time.Instant;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
@@ -31,7 +32,7 @@ class LogTest {
 
     private void events(NanoStreamWs.Event event, int count) {
         for (int i = 0; i < count; i++)
-            log.add(event, event.word + i);
+            log.add(event, event.name().toLowerCase(Locale.ROOT) + i);
     }
 
     static List<List<String>> quotations() {
@@ -227,13 +228,13 @@ class LogTest {
                     "origin \"null\": Origin is not allowed: it is not listed").check(one, one.port(), "refused", " ");
                 try (RawClient inside = RawClient.admitted(one.port(), "/", "Origin: https://example.com")) {
                     one.awaitListeners(1);
-                    Case.of("/", 503, "No room for another listener: there are 1 (--max-listeners)")
+                    Case.of("/", 503, "No room for another listener: there are 1 (--max-listeners, ulimit -n)")
                         .check(one, one.port(), "refused", " ");
-                    one.server.door.draining = true; // places are asked for before that
+                    one.server.door.draining().set(true); // places are asked for before that
                     inside.send(RawClient.frame(0x88, ""));
                     assertTrue(inside.frame().isClose());
                 }
-                TestServer.await("a place", () -> one.server.door.places.get() == 0);
+                TestServer.await("a place", () -> one.server.door.places().get() == 0);
                 Case.of("/", 503, "Server is shutting down").check(one, one.port(), "refused", " ");
             }
         }

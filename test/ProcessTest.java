@@ -254,7 +254,7 @@ class ProcessTest {
             assertEquals(List.of(101, 503), statuses.stream().distinct().toList());
             assertEquals(most, statuses.indexOf(503));
             server.await("refused .*: No room for another listener: there are " + most
-                + " \\(--max-listeners; each takes one of ulimit -n\\)");
+                + " \\(--max-listeners, ulimit -n\\)");
             try (RawClient publisher = new RawClient(server.feedPort()); RawClient monitor = new RawClient(server.port())) {
                 post(publisher, "to all");
                 monitor.send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");

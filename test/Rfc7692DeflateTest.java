@@ -195,7 +195,8 @@ class Rfc7692DeflateTest {
     }
 
     private static void awaitLeft(TestServer server, int count) {
-        TestServer.await(count + " have left", () -> server.server.events.count(NanoStreamWs.Event.LEFT) == count);
+        TestServer.await(count + " have left", () ->
+            server.server.events.tallies.get(NanoStreamWs.Event.LEFT).count.sum() == count);
     }
 
     @Test

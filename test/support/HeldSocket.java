@@ -30,7 +30,7 @@ final class HeldSocket extends Socket {
 
     /** A listener with this socket, whose cursor is at the log's end. */
     NanoStreamWs.Listener listener(NanoStreamWs.StreamLog log) throws IOException {
-        return new NanoStreamWs.Listener(this, new byte[0], log, false, NanoStreamWs.Bounds.LISTENER);
+        return new NanoStreamWs.Listener(this, new byte[0], log, TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
     }
 
     void letGo() {

@@ -18,7 +18,7 @@ import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 
 @DisplayName("A lane gets past the listeners that block it, and what that takes is given back")
-class LaneTest {
+class ReliefTest {
     private final NanoStreamWs.StreamLog log = new NanoStreamWs.StreamLog();
     private final NanoStreamWs.Lane lane =
         new NanoStreamWs.Lane(log, new NanoStreamWs.Watchdog(Long.MAX_VALUE, Duration.ofDays(1)));
