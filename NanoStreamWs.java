@@ -446,7 +446,8 @@ public final class NanoStreamWs {
             Instant now = clock.instant().truncatedTo(ChronoUnit.MILLIS);
             String time = DateTimeFormatter.ISO_INSTANT.format(now);
             // False if the queue is full: see LOG_QUEUE.
-            lines.offer(time + ' ' + event.name().toLowerCase(Locale.ROOT) + ' ' + text);
+            lines.offer(time + ' '
+                + event.name().toLowerCase(Locale.ROOT) + ' ' + text);
         }
 
         void write() {
@@ -3154,9 +3155,8 @@ public final class NanoStreamWs {
     }
 
     // ---- 25. Rehearsal ------------------------------------------------------------------------------------
-    // Before the first connection is accepted, everything that one can need is used: while there are
-    // descriptors to read classes and files of the JDK, and so often that it is fast when many listeners come
-    // back after a restart.
+    // Before the first connection is accepted, everything that one can need is used once: while there are
+    // descriptors for the classes and the files of the JDK that it takes.
     //
     // Off unless: never off, but it is over before the first connection is accepted.
     // Touches: connections of the process to itself, over loopback.
@@ -3167,8 +3167,7 @@ public final class NanoStreamWs {
      * all that it has to say, and reads to the end.
      * @param door the one to come, but with a secret, used tokens and a log of its own */
     record Rehearsal(Door door, PostFeed feed, Supplier<String> token) {
-        static final int ROUNDS = 250; // the compiler wants some 200 uses of a method
-        static final int TIME = 3_000; // ms for all, at most
+        static final int TIME = 2_000; // ms, at most, for a visitor
         static final String HEAD = " HTTP/1.1\r\nHost: localhost\r\n";
         static final String UPGRADE = HEAD + """
             Connection: Upgrade\r
@@ -3234,30 +3233,25 @@ public final class NanoStreamWs {
         }
 
         void run() throws IOException {
-            long end = System.nanoTime() + TIME * 1_000_000L;
-            try (ServerSocket loop = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
-                    Socket plain = enter(loop, door::receive, listener("", ""));
-                    Socket compressed = enter(loop, door::receive, listener(OFFER, ""))) {
-                Thread.ofVirtual().start(() -> read(plain));
-                Thread.ofVirtual().start(() -> read(compressed));
-                for (int round = 0; round < ROUNDS && System.nanoTime() < end; round++)
-                    playRound(loop);
+            try (ServerSocket loop = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+                List<Socket> audience = List.of(
+                    enter(loop, door::receive, listener("", "")),
+                    enter(loop, door::receive, listener(OFFER, "")));
+                List<Socket> visitors = List.of(
+                    enter(loop, door::receive, "GET /" + HEAD + "\r\n"),
+                    enter(loop, door::receive, "GET /healthz" + HEAD + "\r\n"),
+                    enter(loop, door::receive, listener(OFFER, PING + COMPRESSED + CLOSE)),
+                    enter(loop, door::receive, listener("", PING + TEXT + MALFORMED)),
+                    enter(loop, door::receive, "GET /?t=not.a.token" + UPGRADE + "\r\n" + CLOSE),
+                    enter(loop, feed::takeAll, POST));
+                visitors.forEach(Rehearsal::read);
+                door.broadcaster.listeners().forEach(door.broadcaster.watchdog::watch);
+                door.broadcaster.look();
+                audience.forEach(Http::closeQuietly);
             }
+            long end = System.nanoTime() + TIME * 1_000_000L;
             while (door.places.get() > 0 && System.nanoTime() < end)
-                LockSupport.parkNanos(1_000_000); // until the last have gone
-        }
-
-        void playRound(ServerSocket loop) throws IOException {
-            List<Socket> visitors = List.of(
-                enter(loop, door::receive, "GET /" + HEAD + "\r\n"),
-                enter(loop, door::receive, "GET /healthz" + HEAD + "\r\n"),
-                enter(loop, door::receive, listener(OFFER, PING + COMPRESSED + CLOSE)),
-                enter(loop, door::receive, listener("", PING + TEXT + MALFORMED)),
-                enter(loop, door::receive, "GET /?t=not.a.token" + UPGRADE + "\r\n" + CLOSE),
-                enter(loop, feed::takeAll, POST));
-            visitors.forEach(Rehearsal::read);
-            door.broadcaster.listeners().forEach(door.broadcaster.watchdog::watch);
-            door.broadcaster.look();
+                LockSupport.parkNanos(1_000_000); // until all have gone
         }
 
         String listener(String fields, String frames) {
