@@ -494,7 +494,7 @@ public final class NanoStreamWs {
     // their digits, depth is bounded.
 
     /** A JSON value. Members are in the order of the text; a number is kept as it was written. */
-    sealed interface Json {
+    sealed interface Json { // an error in this line: the compiler is too old, it takes a JDK of 21 or newer
         record Obj(Map<String, Json> members) implements Json { }
         record Arr(List<Json> elements) implements Json { }
         record Str(String value) implements Json { }
@@ -1117,7 +1117,7 @@ public final class NanoStreamWs {
             byte[] bytes = Base64Url.decode(segment);
             try {
                 Json json = bytes == null ? null : Json.parse(Http.utf8(bytes));
-                if (json instanceof Json.Obj(var members))
+                if (json instanceof Json.Obj(var members)) // an error here: it takes a JDK of 21 or newer
                     return members;
             } catch (CharacterCodingException | Json.JsonException e) {
                 // said below, like every other fault of it

@@ -13,6 +13,12 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import javax.tools.Diagnostic;
+import javax.tools.DiagnosticCollector;
+import javax.tools.JavaCompiler;
+import javax.tools.JavaFileObject;
+import javax.tools.StandardJavaFileManager;
+import javax.tools.ToolProvider;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -22,6 +28,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 @DisplayName("The process: command line, exit status, signals, descriptors")
 class ProcessTest {
+    private static final Path SOURCE = Path.of("NanoStreamWs.java");
     private static final String[] FREE = {"--host=127.0.0.1", "--port=0", "--feed=http://127.0.0.1:0/"};
 
     private static ServerProcess started(List<String> command) throws IOException {
@@ -318,6 +325,22 @@ class ProcessTest {
             for (RawClient client : crowd)
                 client.close();
         }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {11, 12, 13, 14, 15, 16, 17, 18, 19, 20})
+    @DisplayName("the first line that a compiler of an older Java complains about says which Java it takes")
+    void anOlderCompilerPrintsWhichJavaItTakes(int release) throws Exception {
+        List<String> options = List.of("--release", String.valueOf(release), "-proc:none");
+        DiagnosticCollector<JavaFileObject> found = new DiagnosticCollector<>();
+        JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
+        try (StandardJavaFileManager files = compiler.getStandardFileManager(null, null, UTF_8)) {
+            assertFalse(compiler.getTask(null, files, found, options, null, files.getJavaFileObjects(SOURCE)).call());
+        }
+        Diagnostic<?> first = found.getDiagnostics().stream()
+            .filter(each -> each.getKind() == Diagnostic.Kind.ERROR).findFirst().orElseThrow();
+        String line = Files.readAllLines(SOURCE).get((int) first.getLineNumber() - 1);
+        assertTrue(line.endsWith(" it takes a JDK of 21 or newer"), first.toString());
     }
 
     /** A server whose command line a shell completes: with a redirection, say. */
