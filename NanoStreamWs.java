@@ -477,12 +477,12 @@ public final class NanoStreamWs {
             return quoted.append(text.length() > length ? "\"..." : "\"").toString();
         }
 
-        /** Writes what is waiting, for two seconds at most. */
+        /** Writes what is waiting, for a second at most. */
         @Override
         public void close() {
             try {
-                if (lines.offer(END, 1, TimeUnit.SECONDS))
-                    writer.join(1_000);
+                if (lines.offer(END, 500, TimeUnit.MILLISECONDS))
+                    writer.join(500);
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
             }
@@ -1888,9 +1888,10 @@ public final class NanoStreamWs {
         }
 
         /** Sends a frame between two frames of the log, unless the close frame went out already: nothing
-         * follows it (§5.5.1), so a ping that comes later gets no pong. */
+         * follows it (§5.5.1), so a ping that comes later gets no pong. If it blocks, the listener is watched
+         * from the next frame of the log on; until then this thread stands, and nothing else. */
         void send(Opcode opcode, boolean compressed, byte[] payload) {
-            writeLock.lock(); // a write that stands here is ended by --write-timeout
+            writeLock.lock();
             try {
                 if (!ended)
                     out.write(Frame.of(opcode, compressed, payload));
@@ -2867,9 +2868,10 @@ public final class NanoStreamWs {
         static final String SCRIPT = """
             const show = (id, text) => document.getElementById(id).textContent = text;
             const token = encodeURIComponent(location.hash.slice(1)), lines = [];
-            const address = location.origin.replace('http', 'ws');
-            const socket = new WebSocket(address + (token ? '/?t=' + token : '/'));
-            socket.onopen = () => { history.replaceState(null, '', '/'); show('state', 'connected'); };
+            const path = location.pathname; // behind a proxy not always /
+            const address = location.origin.replace('http', 'ws') + path;
+            const socket = new WebSocket(token ? address + '?t=' + token : address);
+            socket.onopen = () => { history.replaceState(null, '', path); show('state', 'connected'); };
             socket.onmessage = (event) => {
               lines.unshift(event.data);
               lines.length = Math.min(lines.length, 100);
@@ -3078,7 +3080,9 @@ public final class NanoStreamWs {
             if (file.isEmpty()) return "";
             try {
                 String text = Files.readString(Path.of(file)).replaceFirst("^\uFEFF", "");
-                return text.lines().findFirst().orElse("").strip();
+                String secret = text.lines().findFirst().orElse("").strip();
+                if (secret.isEmpty()) throw new IOException("its first line is empty");
+                return secret;
             } catch (NoSuchFileException e) {
                 throw new IOException("cannot read " + file + ": no such file");
             } catch (AccessDeniedException e) {
@@ -3113,9 +3117,9 @@ public final class NanoStreamWs {
         static final Map<String, Integer> PORTS = Map.of("http", 80, "https", 443); // RFC 6454 §4 5.
         static final List<String> OPAQUE = List.of("null", "file://"); // as an app's web view sends them
         static final Pattern FORM = Pattern.compile(
-            "(?:([a-z][a-z0-9+.-]*)://)?(\\*\\.)?([a-z0-9_.-]+|\\[[0-9a-f:.]+])(?::([0-9]{1,5}))?");
+            "(?!wss?:)(?:([a-z][a-z0-9+.-]*)://)?(\\*\\.)?([a-z0-9_.-]+|\\[[0-9a-f:.]+])(?::([0-9]{1,5}))?");
 
-        /** RFC 6454 §7.1: [ scheme "://" ] [ "*." ] host [ ":" port ], or null. */
+        /** RFC 6454 §7.1: [ scheme "://" ] [ "*." ] host [ ":" port ], or null. No page has ws or wss. */
         static Origin parse(String text) {
             if (OPAQUE.contains(text))
                 return new Origin(text, false, "", ANY_PORT);
@@ -3128,6 +3132,8 @@ public final class NanoStreamWs {
             int port = PORTS.getOrDefault(String.valueOf(scheme), ANY_PORT); // a Map.of is not asked for null
             if (digits != null)
                 port = Integer.parseInt(digits);
+            if (port > 65535)
+                return null;
             return new Origin(scheme, subdomains, match.group(3), port);
         }
 
@@ -3372,7 +3378,6 @@ public final class NanoStreamWs {
                 parse(words);
             if (feeds.isEmpty())
                 set("feed", "http://127.0.0.1:3000/");
-            if (writeTimeout.isZero()) throw new UsageException("--write-timeout wants more than 0 seconds");
             if (!ping.isZero() && ping.toMillis() < 100) // the pongs would look like a flood
                 throw new UsageException("--ping wants 0 for none, or 0.1 seconds or more");
             if (feeds.stream().filter(Feed::isStandardInput).count() > 1)
@@ -3434,7 +3439,8 @@ public final class NanoStreamWs {
         String bareSecret() {
             String secret = environment.getOrDefault("NANO_STREAM_SECRET", "");
             if (!secret.isEmpty()) return secret;
-            newSecret = makeSecret.get();
+            if (newSecret == null) // else it stands there twice
+                newSecret = makeSecret.get();
             return newSecret;
         }
 
@@ -3444,21 +3450,20 @@ public final class NanoStreamWs {
                 case "port" -> port = (int) number(name, value, 0, 65535);
                 case "secret" -> secrets.add(value.getBytes(UTF_8));
                 case "secret-file" -> secrets.add(Issuer.firstLine(value).getBytes(UTF_8));
-                case "token" -> token = seconds(name, value);
+                case "token" -> token = positive(name, value);
                 case "leeway" -> leeway = seconds(name, value);
                 case "origin" -> addOrigins(value);
                 case "feed" -> feeds.add(feed(value));
                 case "ping" -> ping = seconds(name, value);
                 case "max-listeners" -> maxListeners = (int) number(name, value, 1, Integer.MAX_VALUE);
                 case "max-lag" -> maxLag = number(name, value, 2 * Limits.MAX_MESSAGE, Long.MAX_VALUE);
-                case "write-timeout" -> writeTimeout = seconds(name, value);
+                case "write-timeout" -> writeTimeout = positive(name, value);
                 case "drain" -> drain = seconds(name, value);
                 case "no-deflate" -> deflate = false;
                 default -> throw new UsageException("unknown option " + EventLog.quote("--" + name)
                     + "; --help lists them");
             }
-            boolean emptySecret = name.startsWith("secret") && secrets.getLast().length == 0;
-            if (value.isEmpty() || emptySecret)
+            if (value.isEmpty())
                 throw new UsageException("--" + name + " wants a value, as in --" + name + "=VALUE");
             if (!value.equals(value.strip()))
                 throw new UsageException("--" + name + " begins or ends with a blank or a line end");
@@ -3493,6 +3498,12 @@ public final class NanoStreamWs {
                 return Duration.ofMillis(new BigDecimal(value).movePointRight(3).longValueExact());
             throw new UsageException("--" + name + " wants seconds, as in 10 or 0.5, got "
                 + EventLog.quote(value));
+        }
+
+        static Duration positive(String name, String value) throws UsageException {
+            Duration duration = seconds(name, value);
+            if (duration.isZero()) throw new UsageException("--" + name + " wants more than 0 seconds");
+            return duration;
         }
 
         static Feed feed(String value) throws UsageException {

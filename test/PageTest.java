@@ -61,6 +61,15 @@ class PageTest {
     }
 
     @Test
+    @DisplayName("what it refers to is relative to where it is: a proxy may have a prefix before it")
+    void connectsBeneathItsOwnPath() throws Exception {
+        String answer = request("GET / HTTP/1.1");
+        String script = answer.substring(answer.indexOf("<script>") + 8, answer.indexOf("</script>"));
+        assertTrue(script.contains("location.pathname"), script);
+        assertFalse(script.contains("'/"), script);
+    }
+
+    @Test
     @DisplayName("RFC 9110 §7.8: an Upgrade in a request of HTTP/1.0 is ignored")
     void ignoresAnUpgradeOfHttp10() throws Exception {
         try (RawClient client = new RawClient(server.port())) {

@@ -9,6 +9,7 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -210,7 +211,9 @@ class SettingsTest {
     @ParameterizedTest
     @ValueSource(strings = {"", "\n", "\r\n", "\nsecond\n"})
     void refuseASecretFileWithoutASecret(String text, @TempDir Path folder) throws Exception {
-        wrong("--secret-file", "--secret-file=" + Files.writeString(folder.resolve("secret"), text));
+        Path file = Files.writeString(folder.resolve("secret"), text);
+        String message = assertThrows(IOException.class, () -> parse("--secret-file=" + file)).getMessage();
+        assertEquals("cannot read " + file + ": its first line is empty", message);
     }
 
     @Test
@@ -259,6 +262,16 @@ class SettingsTest {
     }
 
     @Test
+    @DisplayName("two bare --secret are one: the one that is made is printed")
+    void takeABareSecretOnce() throws Exception {
+        int[] made = {0};
+        NanoStreamWs.Settings settings =
+            new NanoStreamWs.Settings(new String[] {"--secret", "--secret"}, Map.of(), () -> "made " + ++made[0]);
+        assertEquals("made 1", settings.newSecret);
+        assertEquals(Set.of("made 1"), Set.copyOf(secrets(settings)));
+    }
+
+    @Test
     @DisplayName("a bare --secret before an argument of the old form takes no value from it")
     void takeNoValueFromTheNextOption() throws Exception {
         NanoStreamWs.Settings settings = parse("--secret", "port=9000");
@@ -278,6 +291,7 @@ class SettingsTest {
     @DisplayName("a write timeout of 0 would drop whoever is being written to")
     void refuseAWriteTimeoutOfNothing() {
         wrong("--write-timeout", "--write-timeout=0");
+        wrong("--token", "--secret=s", "--token=0");
     }
 
     @ParameterizedTest
