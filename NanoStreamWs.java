@@ -727,9 +727,9 @@ public final class NanoStreamWs {
             for (int i = 1; i < lines.length; i++)
                 addField(lines[i], fields);
             // 4. §3.2.1: origin-form; §3.2.2: "a server MUST accept the absolute-form"
-            String form = words[1];
-            if (!form.startsWith("/"))
-                form = AUTHORITY.matcher(form).replaceFirst("/");
+            String form = AUTHORITY.matcher(words[1]).replaceFirst("/");
+            if (words[0].equals("POST") && !form.startsWith("/"))
+                form = '/' + form; // a Nano node sends its callback_target as it is, even an empty one
             if (!form.startsWith("/") || !all(form, TARGET_SIGNS))
                 throw malformed("expected a path");
             String[] target = form.split("\\?", 2);
@@ -1955,8 +1955,6 @@ public final class NanoStreamWs {
         }
 
         /** Evicts a listener that is too far behind, or took nothing for too long. Called every LOOK ms. */
-        void look() { watched.forEach(this::lookAt); }
-
         void lookAt(Listener listener, Watch watch) {
             long now = System.nanoTime();
             long lag = listener.lag();
@@ -2236,7 +2234,7 @@ public final class NanoStreamWs {
         /** Relieves the lanes that stand, and evicts the listeners that are stuck. Called every LOOK ms. */
         void look() {
             lanes.forEach(Lane::look);
-            watchdog.look();
+            watchdog.watched.forEach(watchdog::lookAt);
         }
 
         /** Bytes that the slowest lane is behind an offset. */

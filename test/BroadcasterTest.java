@@ -68,7 +68,7 @@ class BroadcasterTest {
         try {
             broadcaster.send(NanoStreamWs.Opcode.TEXT, new byte[1]);
             TestServer.await("it is watched", () -> broadcaster.watchdog.watched.containsKey(listener));
-            broadcaster.watchdog.look();
+            broadcaster.watchdog.watched.forEach(broadcaster.watchdog::lookAt);
             assertTrue(broadcaster.watchdog.watched.containsKey(listener), "it is behind still");
             assertEquals(List.of(), socket.frames());
         } finally {
@@ -76,7 +76,7 @@ class BroadcasterTest {
         }
         TestServer.await("it is written to, and forgotten", () -> {
             listener.catchUp();
-            broadcaster.watchdog.look();
+            broadcaster.watchdog.watched.forEach(broadcaster.watchdog::lookAt);
             return !broadcaster.watchdog.watched.containsKey(listener);
         });
         assertEquals(1, socket.frames().size());
@@ -116,7 +116,7 @@ class BroadcasterTest {
         Lagging again = new Lagging(0L, 1L), caughtUp = new Lagging(0L, 0L), behind = new Lagging(1L, 1L);
         for (Lagging listener : List.of(again, caughtUp, behind))
             watchdog.watch(listener);
-        watchdog.look();
+        watchdog.watched.forEach(watchdog::lookAt);
         assertTrue(watchdog.watched.containsKey(again), "nobody else would watch it");
         assertFalse(watchdog.watched.containsKey(caughtUp));
         assertTrue(watchdog.watched.containsKey(behind));

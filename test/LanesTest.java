@@ -137,10 +137,10 @@ class LanesTest {
         void evictsBeyondTheMostLag() throws Exception {
             NanoStreamWs.Listener listener = behind(10);
             watchdog.watch(listener);
-            watchdog.look();
+            watchdog.watched.forEach(watchdog::lookAt);
             assertNull(listener.dropped);
             stream.append(new byte[1], false);
-            watchdog.look();
+            watchdog.watched.forEach(watchdog::lookAt);
             assertEquals("it is 11 bytes behind (--max-lag)", listener.dropped);
         }
 
@@ -149,10 +149,10 @@ class LanesTest {
             NanoStreamWs.Listener listener = behind(1);
             long now = System.nanoTime();
             watchdog.watched.put(listener, new NanoStreamWs.Watchdog.Watch(listener.offset, now - HOUR * 9 / 10));
-            watchdog.look();
+            watchdog.watched.forEach(watchdog::lookAt);
             assertNull(listener.dropped);
             watchdog.watched.put(listener, new NanoStreamWs.Watchdog.Watch(listener.offset, now - HOUR * 11 / 10));
-            watchdog.look();
+            watchdog.watched.forEach(watchdog::lookAt);
             assertEquals("one write stood for 3600000 ms (--write-timeout)", listener.dropped);
         }
 
@@ -163,7 +163,7 @@ class LanesTest {
                 new NanoStreamWs.Watchdog.Watch(listener.offset, System.nanoTime() - HOUR * 11 / 10);
             watchdog.watched.put(listener, watch);
             watchdog.watch(listener); // as each sweep does while messages come
-            watchdog.look();
+            watchdog.watched.forEach(watchdog::lookAt);
             assertNotNull(listener.dropped);
         }
 
@@ -172,8 +172,8 @@ class LanesTest {
             NanoStreamWs.Listener listener = behind(5);
             long since = System.nanoTime() - HOUR * 11 / 10;
             watchdog.watched.put(listener, new NanoStreamWs.Watchdog.Watch(listener.offset - 1, since));
-            watchdog.look();
-            watchdog.look();
+            watchdog.watched.forEach(watchdog::lookAt);
+            watchdog.watched.forEach(watchdog::lookAt);
             assertNull(listener.dropped);
             NanoStreamWs.Watchdog.Watch watch = watchdog.watched.get(listener);
             assertEquals(listener.offset, watch.offset());
@@ -184,15 +184,15 @@ class LanesTest {
         void forgetsListenersThatHaveCaughtUpOrEnded() throws Exception {
             NanoStreamWs.Listener listener = behind(5);
             watchdog.watch(listener);
-            watchdog.look();
+            watchdog.watched.forEach(watchdog::lookAt);
             assertEquals(1, watchdog.watched.size());
             listener.catchUp();
-            watchdog.look();
+            watchdog.watched.forEach(watchdog::lookAt);
             assertEquals(0, watchdog.watched.size());
             stream.append(MESSAGE, false);
             watchdog.watch(listener);
             listener.reset(null);
-            watchdog.look();
+            watchdog.watched.forEach(watchdog::lookAt);
             assertEquals(0, watchdog.watched.size());
         }
 
@@ -208,7 +208,7 @@ class LanesTest {
                 }
             };
             watchdog.watch(listener);
-            watchdog.look();
+            watchdog.watched.forEach(watchdog::lookAt);
             assertTrue(watchdog.watched.containsKey(listener));
         }
     }

@@ -261,6 +261,38 @@ class Rfc9112RequestTest {
     }
 
     @Nested
+    @DisplayName("A Nano node's callback_target is the target as it is")
+    class CallbackTarget {
+        @ParameterizedTest
+        @CsvSource(textBlock = """
+            '',                  /
+            cb,                  /cb
+            cb/x?y,              /cb/x
+            *,                   /*
+            a:1,                 /a:1
+            http://h/cb,         /cb
+            /cb,                 /cb
+            """)
+        @DisplayName("of a POST one without a slash is taken as if it had one, even an empty one")
+        void mayHaveNoSlash(String target, String path) throws Exception {
+            assertEquals(path, parse("POST " + target + " HTTP/1.1", "Host: h").path());
+            try (TestServer own = new TestServer("--feed=http://127.0.0.1:0" + path);
+                 RawClient feed = new RawClient(own.feedPort())) {
+                feed.send("POST " + target + " HTTP/1.1\r\nHost: ::ffff:127.0.0.1\r\nContent-Length: 2\r\n\r\n{}");
+                assertEquals(200, RawClient.status(feed.answer()));
+            }
+        }
+
+        @ParameterizedTest
+        @ValueSource(strings = {"", "cb", "*", "a:1", "ftp://h/"})
+        @DisplayName("of other methods it is malformed")
+        void hasASlashElsewhere(String target) {
+            for (String method : List.of("GET", "HEAD", "OPTIONS", "CONNECT", "post"))
+                malformed(method + ' ' + target + " HTTP/1.1", "Host: h");
+        }
+    }
+
+    @Nested
     @DisplayName("RFC 3986 §2.1 Percent-encoding")
     class PercentEncoding {
         @ParameterizedTest
