@@ -2,17 +2,12 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.IOException;
-import java.io.InputStream;
-import java.io.OutputStream;
-import java.net.Socket;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ConcurrentLinkedDeque;
-import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
@@ -25,54 +20,11 @@ class ReliefTest {
     private final Set<Thread> walkers = ConcurrentHashMap.newKeySet(); // that came by a listener
     private final List<Gated> all = new ArrayList<>();
 
-    /** A connection that can be shut: a write blocks then, as it does where a socket is full. */
-    private static final class Gate extends Socket {
-        final ConcurrentLinkedDeque<Thread> writers = new ConcurrentLinkedDeque<>(); // one for each write
-        volatile CountDownLatch shut = new CountDownLatch(0);
-        volatile boolean closed;
-
-        @Override
-        public InputStream getInputStream() {
-            return InputStream.nullInputStream();
-        }
-
-        @Override
-        public OutputStream getOutputStream() {
-            return new OutputStream() {
-                @Override
-                public void write(int b) {
-                    throw new AssertionError("whole frames are written");
-                }
-
-                @Override
-                public void write(byte[] bytes, int offset, int length) throws IOException {
-                    writers.add(Thread.currentThread());
-                    try {
-                        shut.await();
-                    } catch (InterruptedException e) {
-                        throw new IOException(e);
-                    }
-                    if (closed)
-                        throw new IOException("closed");
-                }
-            };
-        }
-
-        @Override
-        public void setSoLinger(boolean on, int linger) { /* there is no socket */ }
-
-        @Override
-        public void close() {
-            closed = true;
-            shut.countDown();
-        }
-    }
-
-    /** A listener behind a gate, which notes the walkers that come by. */
+    /** A listener whose writes can be made to stand, and which notes the walkers that come by. */
     private final class Gated extends NanoStreamWs.Listener {
-        final Gate gate;
+        final HeldSocket gate;
 
-        Gated(Gate gate) throws IOException {
+        Gated(HeldSocket gate) throws IOException {
             super(gate, new byte[0], log, TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
             this.gate = gate;
         }
@@ -85,16 +37,16 @@ class ReliefTest {
         }
 
         void shut() {
-            gate.shut = new CountDownLatch(1);
+            gate.hold();
         }
 
         void open() {
-            gate.shut.countDown();
+            gate.letGo();
         }
     }
 
     private Gated listener() throws IOException {
-        Gated listener = new Gated(new Gate());
+        Gated listener = new Gated(HeldSocket.free());
         lane.add(listener);
         all.add(listener);
         return listener;

@@ -9,11 +9,14 @@ import java.net.Socket;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.ConcurrentLinkedDeque;
 import java.util.concurrent.CountDownLatch;
 
-/** A listener's socket without a network: a write stands until it is let go, then what is written is kept. */
+/** A listener's socket without a network: a write stands while it is held, then what is written is kept. */
 final class HeldSocket extends Socket {
-    private final CountDownLatch go = new CountDownLatch(1);
+    final ConcurrentLinkedDeque<Thread> writers = new ConcurrentLinkedDeque<>(); // one for each write
+    private volatile CountDownLatch go = new CountDownLatch(1);
+    private volatile boolean closed;
     private final ByteArrayOutputStream written = new ByteArrayOutputStream();
 
     /** One whose writes do not stand. */
@@ -35,6 +38,22 @@ final class HeldSocket extends Socket {
 
     void letGo() {
         go.countDown();
+    }
+
+    void hold() {
+        go = new CountDownLatch(1);
+    }
+
+    @Override
+    public void setSoLinger(boolean on, int linger) {
+        // there is no connection
+    }
+
+    /** A write that stands, and each one after it, fails. */
+    @Override
+    public void close() {
+        closed = true;
+        letGo();
     }
 
     /** The frames that were written. */
@@ -70,11 +89,14 @@ final class HeldSocket extends Socket {
 
             @Override
             public void write(byte[] bytes, int offset, int length) throws IOException {
+                writers.add(Thread.currentThread());
                 try {
                     go.await();
                 } catch (InterruptedException e) {
                     throw new InterruptedIOException();
                 }
+                if (closed)
+                    throw new IOException("closed");
                 synchronized (written) {
                     written.write(bytes, offset, length);
                 }
