@@ -1591,7 +1591,6 @@ public final class NanoStreamWs {
                 while (inflater.getRemaining() > 0) { // §7.2.3.4: it has stopped behind a final block
                     int rest = inflater.getRemaining();
                     inflater.reset();
-                    inflater.setDictionary(context);
                     inflater.setInput(bytes, offset + length - rest, rest);
                     inflateInput(output);
                 }

@@ -8,6 +8,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
@@ -23,6 +24,7 @@ class ReliefTest {
     /** A listener whose writes can be made to stand, and which notes the walkers that come by. */
     private final class Gated extends NanoStreamWs.Listener {
         final HeldSocket gate;
+        final AtomicInteger looks = new AtomicInteger(); // at its lag
 
         Gated(HeldSocket gate) throws IOException {
             super(gate, new byte[0], log, TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
@@ -31,6 +33,7 @@ class ReliefTest {
 
         @Override
         long lag() {
+            looks.incrementAndGet();
             if (Thread.currentThread().getName().equals("walker"))
                 walkers.add(Thread.currentThread());
             return super.lag();
@@ -169,5 +172,41 @@ class ReliefTest {
         send("last");
         assertEquals(0, slow.lag());
         assertSame(lane.walker.thread, slow.gate.writers.getLast());
+    }
+
+    /** Stays with a listener in a thread that is interrupted, and so makes no pause. */
+    private Thread stayWith(Gated listener) {
+        NanoStreamWs.Lane.Walker walker = lane.new Walker(false);
+        return Thread.ofVirtual().start(() -> {
+            Thread.currentThread().interrupt();
+            walker.stayWith(listener);
+        });
+    }
+
+    @Test
+    @DisplayName("a round in which another thread writes to the straggler is not calm: it may be blocked")
+    void isNotCalmWhileAnotherThreadWrites() throws Exception {
+        Gated slow = listener();
+        lane.walker.thread.start();
+        slow.writeLock.lock();
+        send("waits");
+        Thread staying = stayWith(slow);
+        TestServer.await("more rounds than a straggler has",
+            () -> slow.looks.get() > 50 * NanoStreamWs.Limits.STRAGGLER_ROUNDS);
+        assertTrue(staying.isAlive() && slow.straggling);
+        slow.writeLock.unlock();
+        staying.join();
+        assertFalse(slow.straggling);
+        assertEquals(0, slow.lag());
+    }
+
+    @Test
+    @DisplayName("one thread stays with a straggler, and the flag is its own")
+    void hasOneThreadThatStays() throws Exception {
+        Gated slow = listener();
+        lane.walker.thread.start();
+        slow.straggling = true; // another thread stays with it
+        stayWith(slow).join();
+        assertTrue(slow.straggling);
     }
 }

@@ -466,6 +466,28 @@ class Rfc7692DeflateTest {
     }
 
     @Test
+    @DisplayName("a listener gives back what it had of that bound, in whatever way it goes")
+    void givesItsContextBack() throws Exception {
+        Semaphore contexts = NanoStreamWs.Bounds.LISTENER.contexts();
+        int before = contexts.availablePermits();
+        byte[] whole = RawClient.frame(0xC2, deflated(new byte[100]));
+        byte[] begun = RawClient.frame(0x42, Arrays.copyOf(deflated(new byte[100]), 1));
+        List<byte[]> ends = List.of(RawClient.frame(0x88, ""), RawClient.frame(0x83, ""), new byte[] {(byte) 0x81});
+        try (TestServer server = new TestServer()) {
+            for (String offer : List.of("", "; client_no_context_takeover"))
+                for (byte[] message : List.of(whole, begun, RawClient.concat(whole, begun)))
+                    for (byte[] end : ends)
+                        try (RawClient client = RawClient.admitted(server.port(), "/",
+                                "Sec-WebSocket-Extensions: permessage-deflate" + offer)) {
+                            client.send(message);
+                            client.send(end);
+                        }
+            server.awaitListeners(0);
+        }
+        TestServer.await("as many as before", () -> contexts.availablePermits() == before);
+    }
+
+    @Test
     @DisplayName("compressed messages under way, and contexts that are kept, have a bound in all")
     void boundsTheContexts() {
         Semaphore contexts = new Semaphore(2);

@@ -139,6 +139,8 @@ class UnderAttackTest {
             }
             server.awaitLog("is closed: too many others wait as well");
             posts(publisher);
+            long closed = server.log().lines().filter(line -> line.contains(" is closed: ")).count();
+            assertTrue(closed <= 12, closed + " were closed for ten");
             close(crowd);
             TestServer.await("nothing is kept", () -> acceptor.unanswered.get() == 0);
             posts(publisher);
