@@ -318,6 +318,7 @@ class LayersTest {
             String path = "/?t=" + TestServer.DOCUMENTED_TOKEN;
             assertTrue(RawClient.lastAnswer(port, RawClient.handshake(path + 'x')).startsWith("HTTP/1.1 401 "));
             try (RawClient client = RawClient.admitted(port, path, deflate); RawClient publisher = new RawClient(feed)) {
+                server.await("admitted \\S+ without origin, now 1$"); // nobody is left of the rehearsal
                 assertTrue(RawClient.lastAnswer(port, RawClient.handshake(path)).startsWith("HTTP/1.1 401 "));
                 assertTrue(RawClient.lastAnswer(port, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").startsWith("HTTP/1.1 200 "));
                 assertTrue(RawClient.lastAnswer(port, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").endsWith("ok"));
