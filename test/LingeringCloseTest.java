@@ -1,6 +1,8 @@
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import org.junit.jupiter.api.DisplayName;
@@ -49,7 +51,7 @@ class LingeringCloseTest {
         int buffer = 64 * 1024; // of each side, so that little of what is sent is not read
         try (ServerSocket listening = new ServerSocket()) {
             listening.setReceiveBufferSize(buffer);
-            listening.bind(null);
+            listening.bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0));
             try (Socket peer = new Socket()) {
                 peer.setSendBufferSize(buffer);
                 peer.connect(listening.getLocalSocketAddress());
