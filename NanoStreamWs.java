@@ -1513,9 +1513,9 @@ public final class NanoStreamWs {
             if (continues && type == null) throw error("nothing to continue");
             if (!continues && type != null) throw error("expected a continuation");
             if (!continues) {
+                seconds = 0; // before the type is set: see isUnfinished
                 type = opcode;
                 utf8 = opcode == Opcode.TEXT ? new Utf8Check() : null;
-                seconds = 0;
                 announced = 0;
                 fragments = 0;
                 inflated = 0;
@@ -1541,8 +1541,9 @@ public final class NanoStreamWs {
         /** Whether the message under way takes too long. Asked once a second: it is counted, not measured, so
          * that a pause of the server itself is not taken for one of the peer. */
         boolean isUnfinished() {
-            seconds++;
-            return type != null && seconds > Limits.MESSAGE_TIMEOUT;
+            if (type != null)
+                seconds++;
+            return seconds > Limits.MESSAGE_TIMEOUT;
         }
 
         /** A control frame's payload. */
@@ -1610,17 +1611,16 @@ public final class NanoStreamWs {
 
         /** Inflates what the inflater was given, and delivers it. */
         void inflateInput(byte[] output) throws DataFormatException, IOException {
-            int n;
-            do {
+            while (true) {
                 pace(); // a few bytes can stand for many
-                n = inflater.inflate(output);
+                int n = inflater.inflate(output);
+                if (n == 0) return;
                 inflated += n;
                 if (inflated > bounds.message) throw tooBig(); // before anything of it is kept
-                if (n > 0)
-                    deliver(output, 0, n, false);
+                deliver(output, 0, n, false);
                 if (takesContextOver)
                     keep(output, n);
-            } while (n > 0);
+            }
         }
 
         void keep(byte[] output, int length) {
@@ -2286,9 +2286,9 @@ public final class NanoStreamWs {
 
         /** The connection has brought something, maybe not for the first time. */
         void prove(Socket socket) {
-            boolean open = unproven.remove(socket);
-            if (open)
+            if (unproven.contains(socket)) // it is in one of the two at any time: see drain
                 add(socket, proven);
+            unproven.remove(socket);
         }
 
         List<Socket> open() {
@@ -2454,12 +2454,13 @@ public final class NanoStreamWs {
                 // places; here it is asked after the place and the cursor are taken. So a listener that gets
                 // past this line gets the close frame, and is waited for.
                 if (draining.get()) throw new Refusal(Rejection.DRAINING);
-                // 4. the connection is this thread's now, and not closed any more to make room
-                boolean kept = acceptor.unproven.remove(socket);
-                if (!kept) throw new IOException("closed to make room");
-                // 5. the token
+                // 4. the token
                 if (accepted.claims() != null)
                     usedTokens.claim(accepted.claims());
+                // 5. The connection is this thread's now, and not closed any more to make room. That comes
+                // after the token: a connection that is refused still lingers, and has to count as long.
+                boolean kept = acceptor.unproven.remove(socket);
+                if (!kept) throw new IOException("closed to make room");
                 socket.getOutputStream().write(accepted.response());
                 socket.setSoTimeout(0);
                 broadcaster.laneOf(listener).add(listener);
@@ -3114,7 +3115,8 @@ public final class NanoStreamWs {
         static final Map<String, Integer> PORTS = Map.of("http", 80, "https", 443); // RFC 6454 §4 5.
         static final List<String> OPAQUE = List.of("null", "file://"); // as an app's web view sends them
         static final Pattern FORM = Pattern.compile(
-            "(?!wss?:)(?:([a-z][a-z0-9+.-]*)://)?(\\*\\.)?([a-z0-9_.-]+|\\[[0-9a-f:.]+])(?::([0-9]{1,5}))?");
+            "(?!wss?:)(?:([a-z][a-z0-9+.-]*)://)?(\\*\\.(?!\\[))?([a-z0-9_.-]+|\\[[0-9a-f:.]+])"
+                + "(?::([0-9]{1,5}))?");
 
         /** RFC 6454 §7.1: [ scheme "://" ] [ "*." ] host [ ":" port ], or null. No page has ws or wss. */
         static Origin parse(String text) {
@@ -3208,7 +3210,8 @@ public final class NanoStreamWs {
                 Translation translation,
                 Function<byte[], String> sign,
                 EventLog silent) {
-            byte[] secret = "rehearsal".getBytes(UTF_8); // nobody else gets to this door
+            byte[] secret = new byte[32];
+            new SecureRandom().nextBytes(secret);
             Handshake asked = real.handshake;
             boolean open = asked.secrets.isEmpty();
             List<byte[]> secrets = open ? List.of() : List.of(secret);
@@ -3265,8 +3268,11 @@ public final class NanoStreamWs {
         Socket enter(ServerSocket loop, Acceptor.Handler handler, String text) throws IOException {
             Socket visitor = new Socket(loop.getInetAddress(), loop.getLocalPort());
             Socket socket = loop.accept();
-            boolean other = socket.getPort() != visitor.getLocalPort();
-            if (other) throw new IOException("another client came in");
+            boolean same = socket.getRemoteSocketAddress().equals(visitor.getLocalSocketAddress());
+            if (!same) { // a stranger, who would be let past the token that the real door asks for
+                Http.closeQuietly(socket);
+                throw new IOException("another client came in");
+            }
             door.acceptor.begin(socket, handler);
             visitor.setSoTimeout(TIME);
             visitor.getOutputStream().write(text.getBytes(ISO_8859_1));
@@ -3506,8 +3512,7 @@ public final class NanoStreamWs {
         static Feed feed(String value) throws UsageException {
             Feed feed = Feed.parse(value);
             if (feed == null || feed.port > 65535)
-                throw new UsageException("--feed wants http://HOST:PORT/PATH or -, got "
-                    + EventLog.quote(value));
+                throw new UsageException("--feed wants http://HOST:PORT/PATH or -"); // the path may be secret
             return feed;
         }
     }
@@ -3546,9 +3551,9 @@ public final class NanoStreamWs {
         /** Binds the ports. @throws IOException if one cannot be had; it says which and why */
         void bind() throws IOException {
             Acceptor acceptor = new Acceptor(settings.host, settings.port, events);
-            int most = Math.min(settings.maxListeners, Limits.MAX_LISTENERS);
-            door = new Door(acceptor, handshake, usedTokens, broadcaster, routes(), most, clock, events,
-                new AtomicInteger(), new AtomicBoolean());
+            door = new Door(acceptor, handshake, usedTokens, broadcaster, routes(),
+                Math.min(settings.maxListeners, Limits.MAX_LISTENERS), clock, events, new AtomicInteger(),
+                new AtomicBoolean());
             for (Feed feed : settings.feeds)
                 feeds.add(feed(feed));
         }
@@ -3571,7 +3576,9 @@ public final class NanoStreamWs {
                 every(settings.ping, broadcaster::heartbeat);
             status = 0;
             door.start();
-            events.add(Event.START, "listeners connect to " + page().replaceFirst("http", "ws"));
+            String address = page().replaceFirst("http", "ws");
+            events.add(Event.START,
+                "listeners connect to " + address + ", " + door.maxListeners + " at most");
             for (int i = 0; i < feeds.size(); i++)
                 startFeed(settings.feeds.get(i), feeds.get(i));
             warn();

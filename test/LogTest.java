@@ -264,13 +264,18 @@ class LogTest {
             }
         }
 
+        private static final String MOST = ", " + NanoStreamWs.Limits.MAX_LISTENERS + " at most";
+
         @Test
         void sayWhereToConnectWhenItStarts() throws Exception {
             assertEquals(List.of("start NanoStreamWs 1.0.0 on Java " + Runtime.version(),
-                "start listeners connect to ws://127.0.0.1:" + server.port() + "/",
+                "start listeners connect to ws://127.0.0.1:" + server.port() + "/" + MOST,
                 "start feed takes POSTs to http://127.0.0.1:" + server.feedPort() + "/"), starts(server));
+            try (TestServer few = new TestServer("--max-listeners=7")) {
+                assertTrue(starts(few).get(1).endsWith("/, 7 at most"));
+            }
             try (TestServer own = new TestServer("--host=0.0.0.0", "--feed=http://127.0.0.1:0/here")) {
-                assertEquals(List.of("start listeners connect to ws://localhost:" + own.port() + "/",
+                assertEquals(List.of("start listeners connect to ws://localhost:" + own.port() + "/" + MOST,
                     "start feed takes POSTs to http://127.0.0.1:" + own.feedPort()
                         + "/... (that path alone, maybe a secret, so it is not shown)"), starts(own).subList(1, 3));
             }

@@ -205,6 +205,18 @@ class UsedTokensTest {
             }
         }
 
+        @Test
+        @DisplayName("a connection with a used token is one of those that wait, of which there is a bounded number")
+        void countsAReplayUntilItHasEnded() throws Exception {
+            String path = "/?t=" + TestToken.fresh(server);
+            assertEquals(101, knock(server, path));
+            try (RawClient replay = new RawClient(server.port())) {
+                assertEquals(401, RawClient.status(replay.upgrade(path)));
+                assertEquals(1, server.server.door.acceptor().open().size());
+            }
+            TestServer.await("it has ended", () -> server.server.door.acceptor().open().isEmpty());
+        }
+
         @RepeatedTest(10)
         @DisplayName("64 connections with one token at the same moment: one is admitted")
         void admitsOneOfMany() throws Exception {
