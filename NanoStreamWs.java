@@ -24,9 +24,9 @@
  * virtual threads write, one for each lane: it walks its share of the listeners and sends each what its
  * cursor has not passed. A listener that was too slow for that gets a thread of its own for a while. Two
  * platform threads keep time: they relieve a lane that a blocked write holds up, evict a listener that stays
- * stuck, ping, and sweep used tokens. One platform thread writes the log lines. A connection's thread writes
- * as well: the answer to the handshake and what came into the log meanwhile, then, between two frames of the
- * log, a pong or the answer to a close frame.
+ * stuck or does not finish a message, ping, and sweep used tokens. One platform thread writes the log lines.
+ * A connection's thread writes as well: the answer to the handshake and what came into the log meanwhile,
+ * then, between two frames of the log, a pong or the answer to a close frame.
  *
  * How to read it. One evening: Part I, then the section Server. A section uses only names from above it, Part
  * I names nothing of Part II, and no section of Part II names another. A section of Part II can be skipped by
@@ -106,7 +106,6 @@ import java.math.BigDecimal;
 import java.math.BigInteger;
 import java.math.RoundingMode;
 import java.net.InetAddress;
-import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.net.SocketTimeoutException;
@@ -218,7 +217,7 @@ public final class NanoStreamWs {
         static final int MAX_FRAGMENTS = 1024;          // of a message: empty ones would be free otherwise
         static final int MESSAGE_TIMEOUT = 30;          // s for the rest of a message
         static final int CONTEXT = 32 * 1024;           // bytes that a compressed message can refer back to
-        /** Listeners with a compressed message under way, or the context of the last: up to 45 KiB each. */
+        /** Listeners with a compressed message under way, or the context of the last: up to 75 KiB each. */
         static final int MAX_CONTEXTS = (int) Math.min(HEAP >> 20, 1024);
         static final int PACE = 32;                     // reads, frames or KiB inflated without a pause
         static final int PACE_PAUSE = 5;                // ms of a listener's pause
@@ -237,12 +236,15 @@ public final class NanoStreamWs {
         // A port:
         static final int BACKLOG = 4096;                // connections that wait for accept
         static final int MAX_PENDING = Math.min(4096, DESCRIPTORS / 8); // connections, listeners aside
-        /** Bytes of all requests of a port that have not been answered. */
-        static final int MAX_UNANSWERED = (int) Math.min(HEAP / 12, 64 * MAX_MESSAGE);
-        static final int ROOM_PAUSE = 5;                // ms after a connection was closed to make room
+        /** Bytes of all requests of a port that have not been answered. As text and frames they stand in
+         * memory some four times, and there may be several ports. */
+        static final int MAX_UNANSWERED = (int) Math.min(HEAP / 16, 64 * MAX_MESSAGE);
+        static final int ROOM_PAUSE = 5;                // ms after accept failed and the oldest was closed
 
-        // Listeners: what is left by other connections, two kinds of them on a feed's port, and by the JVM.
-        static final int MAX_LISTENERS = DESCRIPTORS - 3 * MAX_PENDING - 64;
+        // Listeners: what is left by the JVM and by other connections, two kinds of them on the port of one
+        // feed (with more, accept may fail, and makes room); and 8 KiB for each, beside 32 MiB for the rest.
+        static final int MAX_LISTENERS =
+            (int) Math.min(DESCRIPTORS - 64 - 3 * MAX_PENDING, HEAP / 8192 - 4096);
 
         // The log:
         static final int LOG_BURST = 100;               // lines of one event at once
@@ -878,18 +880,18 @@ public final class NanoStreamWs {
         static final int END = 4; // bytes: CRLF after the last line, and once more
         final Socket socket;
         final OutputStream out;
-        final IntConsumer kept;
+        final IntConsumer grown;
         private byte[] buffer = new byte[1024];
         private int start, end; // what was read and not yet taken
         private boolean isHead; // the request that was read last, in order or not
-        private int body; // bytes of its body so far
+        private int bodyLength; // of it so far
 
         /** @param out is flushed before a read that may block, so that answers can be gathered until then
-         * @param kept told by how many bytes the request grows beyond its first KiB, or shrinks */
-        RequestReader(Socket socket, OutputStream out, IntConsumer kept) {
+         * @param grown told by how many bytes the request grows beyond its first KiB; below 0: it shrinks */
+        RequestReader(Socket socket, OutputStream out, IntConsumer grown) {
             this.socket = socket;
             this.out = out;
-            this.kept = kept;
+            this.grown = grown;
         }
 
         /** Reads a head, within HEAD_TIMEOUT of its first byte.
@@ -897,8 +899,8 @@ public final class NanoStreamWs {
          * @throws EOFException if the peer closes before its end, or sends no first byte in that time */
         Request head(int idle) throws IOException, Refusal {
             isHead = false;
-            kept.accept(-body);
-            body = 0;
+            grown.accept(-bodyLength);
+            bodyLength = 0;
             long idleEnd = deadline(idle);
             try {
                 need(1, idleEnd);
@@ -934,11 +936,11 @@ public final class NanoStreamWs {
             long deadline = deadline(Limits.BODY_TIMEOUT);
             // It grows with what arrives, not with what is announced.
             ByteArrayOutputStream read = new ByteArrayOutputStream();
-            while (body < length) {
+            while (bodyLength < length) {
                 need(1, deadline);
-                int n = Math.min(end - start, length - body);
-                kept.accept(n);
-                body += n;
+                int n = Math.min(end - start, length - bodyLength);
+                grown.accept(n);
+                bodyLength += n;
                 read.write(buffer, start, n);
                 start += n;
             }
@@ -973,7 +975,7 @@ public final class NanoStreamWs {
         /** Reads more, and moves what is buffered to the front. False at the end of the stream. */
         boolean fill(long deadline) throws IOException, Refusal {
             if (end == buffer.length && end < Limits.MAX_HEAD) { // more comes than expected
-                kept.accept(buffer.length);
+                grown.accept(buffer.length);
                 buffer = Arrays.copyOf(buffer, 2 * buffer.length);
             }
             System.arraycopy(buffer, start, buffer, 0, end - start);
@@ -1049,8 +1051,7 @@ public final class NanoStreamWs {
                 throw invalid("expected three segments, got " + segments.length);
             // 2. RFC 7515 §4.1.1: the algorithm is ours to say (RFC 8725 §3.1), the header may only agree
             Map<String, Json> header = object(segments[0], "header");
-            boolean hs256 = new Json.Str("HS256").equals(header.get("alg"));
-            if (!hs256)
+            if (!new Json.Str("HS256").equals(header.get("alg")))
                 throw invalid("expected alg HS256");
             // §4.1.11: "If any of the listed extension Header Parameters are not understood and supported by
             // the recipient, then the JWS is invalid." None is; and b64 (RFC 7797) would change what is
@@ -1200,12 +1201,12 @@ public final class NanoStreamWs {
      * @param unique whether no parameter stands there twice */
     record Offer(String extension, Map<String, String> parameters, boolean unique) {
         /** The parameters of permessage-deflate (RFC 7692 §7.1) that can be had. */
+        static final String NO_CONTEXT = "client_no_context_takeover";
         static final Pattern ACCEPTABLE = Pattern.compile("server_no_context_takeover"
-            + "|client_no_context_takeover"
+            + "|" + NO_CONTEXT
             + "|client_max_window_bits(?:=(?:[89]|1[0-5]))?"
             + "|server_max_window_bits=15"); // the JDK's Deflater has no smaller window
         static final Pattern QUOTED = Pattern.compile("^\"(\\S*)\"$");
-        static final String NO_CONTEXT = "client_no_context_takeover";
 
         /** Reads Sec-WebSocket-Extensions. What is no list of extensions fails (RFC 6455 §9.1). */
         static List<Offer> parse(String field) throws Refusal {
@@ -1251,8 +1252,9 @@ public final class NanoStreamWs {
             return true;
         }
 
-        /** The answer to it. The server takes no context over, so that all can get the same bytes. What
-         * was not offered is not answered: some clients take that for a fault. */
+        /** The answer to it. The server takes no context over, so that all can get the same bytes, and says
+         * so unasked (RFC 7692 §7.1.1.1). Nothing else is answered that was not offered: some clients take
+         * that for a fault. */
         String response() {
             String response = extension + "; server_no_context_takeover";
             for (String name : List.of(NO_CONTEXT, "server_max_window_bits"))
@@ -1274,21 +1276,20 @@ public final class NanoStreamWs {
 
         /** Whether a request is meant as a handshake. With a key it is: a proxy may have eaten Upgrade. */
         static boolean isMeant(Request request) {
-            boolean upgrade = request.http11() && request.lists("upgrade", "websocket"); // RFC 9110 §7.8
-            return upgrade || request.has("sec-websocket-key");
+            return request.http11() && request.lists("upgrade", "websocket") // RFC 9110 §7.8
+                || request.has("sec-websocket-key");
         }
 
         /** Judges a handshake by the steps of §4.2.1; last the origin, then the token. */
         Accepted judge(Request request, Instant now) throws Refusal {
             // 1. "An HTTP/1.1 or higher GET request"
-            boolean get = request.method().equals("GET");
-            if (!get || !request.http11())
+            if (!request.method().equals("GET") || !request.http11())
                 throw Http.malformed("a handshake is a GET of HTTP/1.1 (nginx: proxy_http_version 1.1)");
             if (hasBody(request))
                 throw Http.malformed("a handshake has no body"); // it would be read as frames
             // 2. Host: every request was asked for one. 3. and 4.: Upgrade and Connection
-            boolean upgrade = request.lists("upgrade", "websocket");
-            if (!upgrade || !request.lists("connection", "upgrade"))
+            if (!request.lists("upgrade", "websocket")
+                    || !request.lists("connection", "upgrade"))
                 throw Http.malformed("no Upgrade: websocket with Connection: Upgrade; "
                     + "a proxy has to pass both on");
             // 6. before 5., so that a client of another version learns which one is spoken here (§4.4)
@@ -1316,8 +1317,9 @@ public final class NanoStreamWs {
 
         static boolean hasBody(Request request) throws Refusal {
             String length = request.field("content-length");
-            boolean announced = length != null && !length.matches("0+");
-            return announced || request.has("transfer-encoding") || request.has("expect");
+            return length != null && !length.matches("0+")
+                || request.has("transfer-encoding")
+                || request.has("expect");
         }
 
         /** Answers the offers of Sec-WebSocket-Extensions: the first that can be had is taken. */
@@ -1445,8 +1447,10 @@ public final class NanoStreamWs {
         private int fragments;
         private int inflated;           // bytes
 
-        // Between two messages:
-        private byte[] context;         // the end of what was inflated, if it is taken over
+        // From the first compressed message on, and after it only if it is taken over. There is a permit of
+        // bounds.contexts for it:
+        private byte[] context;         // the end of it is the end of what was inflated
+        private int kept;               // bytes of that
 
         // See pace:
         private int work;               // reads, frames and KiB inflated
@@ -1532,10 +1536,10 @@ public final class NanoStreamWs {
                 boolean room = bounds.contexts.tryAcquire();
                 if (!room)
                     throw new ProtocolException(CloseCode.POLICY_VIOLATION, "too many compressed messages");
-                context = new byte[0];
+                context = new byte[takesContextOver ? Limits.CONTEXT : 0];
             }
             inflater = new Inflater(true);
-            inflater.setDictionary(context);
+            inflater.setDictionary(context, context.length - kept, kept);
         }
 
         /** Whether the message under way takes too long. Asked once a second: it is counted, not measured, so
@@ -1619,18 +1623,20 @@ public final class NanoStreamWs {
                 if (inflated > bounds.message) throw tooBig(); // before anything of it is kept
                 deliver(output, 0, n, false);
                 if (takesContextOver)
-                    keep(output, n);
+                    remember(output, n);
             }
         }
 
-        void keep(byte[] output, int length) {
-            ByteBuffer all = ByteBuffer.allocate(context.length + length);
-            all.put(context).put(output, 0, length);
-            int from = Math.max(0, all.position() - Limits.CONTEXT);
-            context = Arrays.copyOfRange(all.array(), from, all.position());
+        /** Takes what was inflated, at most CONTEXT bytes at once, into the context. */
+        void remember(byte[] output, int length) {
+            int before = Limits.CONTEXT - length;
+            System.arraycopy(context, length, context, 0, before);
+            System.arraycopy(output, 0, context, before, length);
+            kept = Math.min(kept + length, Limits.CONTEXT);
         }
 
-        /** Frees the memory of the inflater, which is not the collector's, and the context. */
+        /** Frees the memory of the inflater, which is not the collector's, and the context unless it is kept
+         * for the next message. */
         void release(boolean keepContext) {
             if (inflater != null)
                 inflater.end();
@@ -1660,13 +1666,11 @@ public final class NanoStreamWs {
 
         /** Reads until so many bytes, at most those of a control frame, are buffered. */
         void need(int bytes) throws IOException {
-            boolean cramped = buffer.length - start < bytes;
-            boolean isRest = buffer.length > bounds.buffer; // of the read that had the head
-            if (cramped || isRest && end - start < bytes) {
-                boolean grows = isRest || bytes > Limits.MAX_FRAME_HEADER;
-                int size = grows ? bounds.buffer : buffer.length;
-                buffer = Arrays.copyOfRange(buffer, start, start + size);
+            if (buffer.length < bytes)
+                buffer = Arrays.copyOf(buffer, bounds.buffer);
+            if (buffer.length - start < bytes) {
                 end -= start;
+                System.arraycopy(buffer, start, buffer, 0, end);
                 start = 0;
             }
             // Not in a method of its own, which would be a frame more on each idle stack.
@@ -1941,6 +1945,8 @@ public final class NanoStreamWs {
         final Map<Listener, Watch> watched = new ConcurrentHashMap<>();
         final long maxLag;          // bytes
         final long writeTimeout;    // ns
+        /** In ns, look by look: a pause of the server itself is none of a listener's. */
+        private volatile long time;
 
         Watchdog(long maxLag, Duration writeTimeout) {
             this.maxLag = maxLag;
@@ -1950,12 +1956,17 @@ public final class NanoStreamWs {
         /** A sweep has left the listener to another thread, which may be blocked. It is watched until it has
          * caught up; if it falls behind again, the next sweep watches it again. */
         void watch(Listener listener) {
-            watched.putIfAbsent(listener, new Watch(listener.offset, System.nanoTime()));
+            watched.putIfAbsent(listener, new Watch(listener.offset, time));
         }
 
-        /** Evicts a listener that is too far behind, or took nothing for too long. Called every LOOK ms. */
+        /** Evicts the listeners that are too far behind, or took nothing for too long. Called every LOOK
+         * ms. */
+        void look() {
+            time += Limits.LOOK * 1_000_000L;
+            watched.forEach(this::lookAt);
+        }
+
         void lookAt(Listener listener, Watch watch) {
-            long now = System.nanoTime();
             long lag = listener.lag();
             long offset = listener.offset;
             if (lag <= 0)
@@ -1963,8 +1974,8 @@ public final class NanoStreamWs {
             else if (lag > maxLag)
                 listener.reset("it is " + lag + " bytes behind (--max-lag)");
             else if (offset != watch.offset)
-                watched.put(listener, new Watch(offset, now));
-            else if (now - watch.since > writeTimeout)
+                watched.put(listener, new Watch(offset, time));
+            else if (time - watch.since > writeTimeout)
                 listener.reset("one write stood for " + writeTimeout / 1_000_000 + " ms (--write-timeout)");
             // It may have fallen behind since its lag was read, and a sweep have found it watched still.
             if (lag <= 0 && listener.lag() > 0)
@@ -2063,7 +2074,9 @@ public final class NanoStreamWs {
 
             /** Relieved while it wrote: goes on for that listener alone until it keeps up. */
             void stayWith(Listener listener) {
-                if (listener.straggling) return; // another stays with it, and looks at its lag at the end
+                // Another stays with it, and looks at its lag at the end. If two come at once both stay,
+                // which does no harm.
+                if (listener.straggling) return;
                 listener.straggling = true;
                 int calm = 0; // rounds in which it caught up without blocking
                 while (calm < Limits.STRAGGLER_ROUNDS && !listener.ended) {
@@ -2083,12 +2096,11 @@ public final class NanoStreamWs {
             Walker looked = walker;
             Listener blocked = looked.at.get();
             int steps = looked.steps;
-            boolean moved = steps != lookedAt;
             // It is WAITING while a write blocks, and RUNNABLE while it only lacks a processor. One that has
             // just relieved another and waits has most likely met the next blocked listener: no need to ask
             // whether it moved.
             boolean waits = looked.thread.getState() == Thread.State.WAITING;
-            boolean stands = blocked != null && waits && (!moved || relief > 1);
+            boolean stands = blocked != null && waits && (steps == lookedAt || relief > 1);
             lookedAt = steps;
             boolean relieved = stands && looked.at.compareAndSet(blocked, null); // unless it just got past
             if (!relieved) {
@@ -2233,7 +2245,7 @@ public final class NanoStreamWs {
         /** Relieves the lanes that stand, and evicts the listeners that are stuck. Called every LOOK ms. */
         void look() {
             lanes.forEach(Lane::look);
-            watchdog.watched.forEach(watchdog::lookAt);
+            watchdog.look();
         }
 
         /** Bytes that the slowest lane is behind an offset. */
@@ -2254,45 +2266,56 @@ public final class NanoStreamWs {
      * hold too much, the oldest of them is closed; a listener is released, and does not count. */
     static class Acceptor {
         /** What is done with a connection. It is closed if that throws. */
-        interface Handler { void handle(Socket socket, IntConsumer kept) throws IOException; }
+        interface Handler { void handle(Connection connection) throws IOException; }
+
+        /** A connection that was accepted. */
+        class Connection {
+            final Socket socket;
+            final AtomicInteger bytes = new AtomicInteger(); // of its request, see Limits.MAX_UNANSWERED
+
+            Connection(Socket socket) { this.socket = socket; }
+
+            /** Its request takes so many bytes more, or less. */
+            void grow(int more) {
+                bytes.addAndGet(more);
+                int all = unanswered.addAndGet(more);
+                if (all > Limits.MAX_UNANSWERED)
+                    endOldest(1);
+            }
+
+            void free() { unanswered.addAndGet(-bytes.getAndSet(0)); }
+        }
 
         final ServerSocket server;
         final EventLog events;
-        // The connections, each the oldest first: those that brought nothing so far go before the others.
-        final Queue<Socket> unproven = new LinkedBlockingQueue<>(Limits.MAX_PENDING);
-        final Queue<Socket> proven = new LinkedBlockingQueue<>(Limits.MAX_PENDING);
-        final AtomicInteger unanswered = new AtomicInteger(); // bytes, see Limits.MAX_UNANSWERED
-        final Map<Socket, AtomicInteger> held = new ConcurrentHashMap<>(); // what each has of them
+        // The open connections, in each queue the oldest first. For room those go first that brought nothing.
+        final Queue<Connection> unproven = new LinkedBlockingQueue<>(Limits.MAX_PENDING);
+        final Queue<Connection> proven = new LinkedBlockingQueue<>(Limits.MAX_PENDING);
+        final AtomicInteger unanswered = new AtomicInteger(); // bytes of all their requests
 
         /** Binds the port. @throws IOException if it cannot be had; the message says which and why */
         Acceptor(String host, int port, EventLog events) throws IOException {
             this.events = events;
-            this.server = new ServerSocket();
-            InetSocketAddress address = new InetSocketAddress(host, port);
             try {
-                server.bind(address, Limits.BACKLOG);
+                server = new ServerSocket(port, Limits.BACKLOG, InetAddress.getByName(host));
             } catch (IOException e) {
-                String why = address.isUnresolved() ? "no such host" : e.getMessage();
-                throw new IOException("cannot listen on " + host + ':' + port + ": " + why);
+                throw new IOException("cannot listen on " + host + ':' + port + ": " + e.getMessage());
             }
         }
 
         void start(Handler handler) {
-            Runnable loop = () -> accept(handler);
-            Thread.ofVirtual().name("accept").start(loop);
+            Thread.ofVirtual().name("accept").start(() -> accept(handler));
         }
-
-        int port() { return server.getLocalPort(); }
 
         /** The connection has brought something, maybe not for the first time. */
-        void prove(Socket socket) {
-            if (unproven.contains(socket)) // it is in one of the two at any time: see drain
-                add(socket, proven);
-            unproven.remove(socket);
+        void prove(Connection connection) {
+            if (unproven.contains(connection)) // it is in one of the two at any time: see drain
+                add(connection, proven);
+            unproven.remove(connection);
         }
 
-        List<Socket> open() {
-            List<Socket> open = new ArrayList<>(unproven);
+        List<Connection> open() {
+            List<Connection> open = new ArrayList<>(unproven);
             open.addAll(proven);
             return open;
         }
@@ -2301,15 +2324,15 @@ public final class NanoStreamWs {
          * read is still answered. @return whether none is left */
         boolean drain() {
             Http.closeQuietly(server);
-            List<Socket> open = open();
-            for (Socket socket : open)
-                Http.closeQuietly(socket::shutdownInput); // half of it: its reader gets the end of the stream
+            List<Connection> open = open();
+            for (Connection each : open)
+                Http.closeQuietly(each.socket::shutdownInput); // half of it: its reader gets the end
             return open.isEmpty();
         }
 
         void close() {
             Http.closeQuietly(server);
-            open().forEach(Http::closeQuietly);
+            open().forEach(connection -> Http.closeQuietly(connection.socket));
         }
 
         void accept(Handler handler) {
@@ -2318,70 +2341,66 @@ public final class NanoStreamWs {
                 try {
                     begin(server.accept(), handler);
                     if (failing)
-                        events.add(Event.ACCEPT, "works again on port " + port());
+                        events.add(Event.ACCEPT, "works again on port " + server.getLocalPort());
                     failing = false;
                     Thread.yield(); // while connections wait, accept does not park
                 } catch (IOException e) {
                     if (server.isClosed()) return;
                     if (!failing)
-                        events.add(Event.ACCEPT, "fails on port " + port() + " and is tried again: "
-                            + e.getMessage() + ". Too many open files? Raise ulimit -n or LimitNOFILE=");
+                        events.add(Event.ACCEPT, "fails on port " + server.getLocalPort()
+                            + " and is tried again: " + e.getMessage()
+                            + ". Too many open files? Raise ulimit -n or LimitNOFILE=");
                     failing = true;
-                    endOldest();
+                    endOldest(0);
                     LockSupport.parkNanos(Limits.ROOM_PAUSE * 1_000_000L);
                 }
             }
         }
 
         void begin(Socket socket, Handler handler) {
-            held.put(socket, new AtomicInteger());
-            add(socket, unproven);
-            Thread.ofVirtual().start(() -> handle(socket, handler));
+            Connection connection = new Connection(socket);
+            add(connection, unproven);
+            Thread.ofVirtual().start(() -> handle(connection, handler));
         }
 
-        void add(Socket socket, Queue<Socket> queue) {
-            while (!queue.offer(socket)) // full, most likely of silent ones
-                end(queue.poll());
+        void add(Connection connection, Queue<Connection> queue) {
+            while (!queue.offer(connection)) // full, most likely of silent ones
+                end(queue.peek());
         }
 
-        void endOldest() {
-            Socket oldest = unproven.poll();
-            end(oldest == null ? proven.poll() : oldest);
+        /** Ends the oldest connection that holds so many bytes: where they are too many, to end another one
+         * would free none. */
+        void endOldest(int least) {
+            for (Connection connection : open())
+                if (connection.bytes.get() >= least) {
+                    end(connection);
+                    return;
+                }
         }
 
-        void end(Socket oldest) {
-            if (oldest == null) return;
-            events.add(Event.FULL, Http.remote(oldest) + " is closed: too many others wait as well");
-            Http.closeQuietly(oldest);
-            // Now, not when its thread ends: others would have to go meanwhile.
-            free(held.getOrDefault(oldest, new AtomicInteger()));
+        void end(Connection oldest) {
+            if (oldest == null) return; // it has ended by itself
+            unproven.remove(oldest);
+            proven.remove(oldest);
+            events.add(Event.FULL, Http.remote(oldest.socket) + " is closed: too many others wait as well");
+            Http.closeQuietly(oldest.socket);
+            oldest.free(); // now, not when its thread ends: others would have to go meanwhile
         }
 
-        void free(AtomicInteger bytes) {
-            unanswered.addAndGet(-bytes.getAndSet(0));
-        }
-
-        void handle(Socket socket, Handler handler) {
-            AtomicInteger own = held.get(socket);
-            IntConsumer kept = bytes -> {
-                own.addAndGet(bytes);
-                int all = unanswered.addAndGet(bytes);
-                if (all > Limits.MAX_UNANSWERED)
-                    endOldest();
-            };
+        void handle(Connection connection, Handler handler) {
+            Socket socket = connection.socket;
             try {
                 socket.setTcpNoDelay(true);
-                handler.handle(socket, kept);
-            } catch (IOException e) { // the peer went away: no answer can reach it
+                handler.handle(connection);
+            } catch (IOException e) { // it went away, asked for nothing, or was closed for room: no answer
                 Http.closeQuietly(socket);
             } catch (RuntimeException | Error e) { // ends this connection and no other
                 events.fault(e);
                 Http.closeQuietly(socket);
             } finally {
-                unproven.remove(socket);
-                proven.remove(socket);
-                held.remove(socket);
-                free(own);
+                unproven.remove(connection);
+                proven.remove(connection);
+                connection.free();
             }
         }
     }
@@ -2405,9 +2424,10 @@ public final class NanoStreamWs {
     ) {
         void start() { acceptor.start(this::receive); }
 
-        void receive(Socket socket, IntConsumer kept) throws IOException {
+        void receive(Acceptor.Connection connection) throws IOException {
+            Socket socket = connection.socket;
             OutputStream out = socket.getOutputStream();
-            RequestReader reader = new RequestReader(socket, out, kept);
+            RequestReader reader = new RequestReader(socket, out, connection::grow);
             String peer = Http.remote(socket);
             byte[] answer;
             try {
@@ -2416,7 +2436,7 @@ public final class NanoStreamWs {
                 peer += origin == null ? " without origin" : " origin " + EventLog.quote(origin);
                 if (Handshake.isMeant(request)) {
                     Accepted accepted = handshake.judge(request, clock.instant());
-                    admit(socket, reader.rest(), accepted, peer);
+                    admit(connection, reader.rest(), accepted, peer);
                     return;
                 }
                 answer = answer(request);
@@ -2438,8 +2458,11 @@ public final class NanoStreamWs {
 
         /** Admits a listener whose handshake is in order, or refuses it. The token is claimed last: what else
          * can refuse the listener does not use it up. */
-        void admit(Socket socket, byte[] rest, Accepted accepted, String peer)
+        void admit(Acceptor.Connection connection, byte[] rest, Accepted accepted, String peer)
                 throws IOException, Refusal {
+            Socket socket = connection.socket;
+            if (rest.length > Limits.READ_BUFFER) // it would stay with a listener that takes nothing
+                throw Http.malformed("frames before the answer"); // §4.1: the client "MUST wait"
             StreamLog stream = broadcaster.join(accepted.deflate());
             boolean admitted = false;
             try {
@@ -2447,7 +2470,7 @@ public final class NanoStreamWs {
                 int taken = places.incrementAndGet();
                 if (taken > maxListeners)
                     throw new Refusal(Rejection.FULL, "there are " + maxListeners
-                        + " (--max-listeners, ulimit -n)");
+                        + " (--max-listeners, ulimit -n, -Xmx)");
                 // 2. the cursor
                 Listener listener = new Listener(socket, rest, stream, accepted, Bounds.LISTENER);
                 // 3. not while draining. Drain sets the flag, then appends the close frame and counts the
@@ -2459,8 +2482,8 @@ public final class NanoStreamWs {
                     usedTokens.claim(accepted.claims());
                 // 5. The connection is this thread's now, and not closed any more to make room. That comes
                 // after the token: a connection that is refused still lingers, and has to count as long.
-                boolean kept = acceptor.unproven.remove(socket);
-                if (!kept) throw new IOException("closed to make room");
+                boolean released = acceptor.unproven.remove(connection);
+                if (!released) throw new IOException("closed to make room");
                 socket.getOutputStream().write(accepted.response());
                 socket.setSoTimeout(0);
                 broadcaster.laneOf(listener).add(listener);
@@ -2552,12 +2575,13 @@ public final class NanoStreamWs {
         @Override
         public void close() { acceptor.close(); }
 
-        void takeAll(Socket socket, IntConsumer kept) throws IOException {
+        void takeAll(Acceptor.Connection connection) throws IOException {
+            Socket socket = connection.socket;
             OutputStream out = new BufferedOutputStream(socket.getOutputStream(), 1024);
-            RequestReader reader = new RequestReader(socket, out, kept);
+            RequestReader reader = new RequestReader(socket, out, connection::grow);
             int idle = Limits.HEAD_TIMEOUT; // a connection on which nothing was posted may not stay
             while (idle > 0) {
-                idle = takeOne(socket, reader, out, idle);
+                idle = takeOne(connection, reader, out, idle);
                 Thread.yield(); // while requests wait, the reader does not park
             }
             out.flush();
@@ -2566,7 +2590,7 @@ public final class NanoStreamWs {
 
         /** Takes one request and answers it.
          * @return ms within which the next has to begin, or 0 if none can follow */
-        int takeOne(Socket socket, RequestReader reader, OutputStream out, int idle)
+        int takeOne(Acceptor.Connection connection, RequestReader reader, OutputStream out, int idle)
                 throws IOException {
             boolean open = false; // unless the whole request has been read
             Rejection refused = null;
@@ -2578,10 +2602,11 @@ public final class NanoStreamWs {
                 byte[] message = reader.body(length);
                 open = request.http11() && !request.lists("connection", "close"); // RFC 9112 §9.3
                 publisher.publish(message);
-                acceptor.prove(socket);
+                acceptor.prove(connection);
                 idle = Limits.FEED_IDLE;
             } catch (Refusal refusal) {
-                events.add(Event.FEED, Http.remote(socket) + " refused: " + refusal.getMessage());
+                String peer = Http.remote(connection.socket);
+                events.add(Event.FEED, peer + " refused: " + refusal.getMessage());
                 refused = refusal.why;
             }
             String fields = open ? "" : Fields.CLOSE;
@@ -2598,8 +2623,8 @@ public final class NanoStreamWs {
             // CSRF: any page can make a browser post to localhost, but cannot keep it from saying so.
             if (request.has("origin") || request.has("sec-fetch-site"))
                 throw new Refusal(Rejection.BROWSER, "it sent an Origin or a Sec-Fetch-Site field");
-            // isEqual, not equals: a path may serve as a secret
             byte[] got = request.path().getBytes(UTF_8);
+            // isEqual, not equals: a path may serve as a secret
             boolean found = path.equals("/") || MessageDigest.isEqual(path.getBytes(UTF_8), got);
             if (!found) throw new Refusal(Rejection.FEED_PATH);
             if (!request.method().equals("POST"))
@@ -2855,7 +2880,7 @@ public final class NanoStreamWs {
     // ---- 18. Page -----------------------------------------------------------------------------------------
     // A page that shows the stream, for a browser that opens the listeners' address.
     //
-    // Off unless: never off, but nothing happens unless a browser asks for /.
+    // Off unless: never off; used when / is asked for, once by the rehearsal.
     // Touches: nothing.
     // Implements: Route (14), by a lambda in Server.
     // When it fails: the browser shows why; listeners and feeds do not notice.
@@ -2908,7 +2933,7 @@ public final class NanoStreamWs {
     // ---- 19. Health ---------------------------------------------------------------------------------------
     // What a monitor or a load balancer asks for.
     //
-    // Off unless: never off, but nothing happens unless a request for /healthz comes.
+    // Off unless: never off; used when /healthz is asked for, once by the rehearsal.
     // Touches: nothing.
     // Implements: Route (14), by a lambda in Server.
     // When it fails: the monitor sees it; listeners and feeds do not notice.
@@ -3010,13 +3035,13 @@ public final class NanoStreamWs {
     // ---- 23. Issuer (RFC 7515, 7519) ----------------------------------------------------------------------
     // Makes secrets and tokens, and reads secrets.
     //
-    // Off unless: --token or --secret-file is given, or --secret without a value and without
-    // NANO_STREAM_SECRET.
+    // Off unless: a secret is given, by whatever option.
     // Touches: the system's source of random numbers, the file of --secret-file.
-    // Implements: nothing; Settings and main ask it.
+    // Implements: nothing; Settings, Server and main ask it.
     // When it fails: the command ends, and a line says why.
 
-    /** Makes secrets and tokens: for --token, and for the link that a bare --secret prints. */
+    /** Makes secrets and tokens: for --token, for the link that a bare --secret prints, and for the
+     * rehearsal. Reads the file of --secret-file. */
     static class Issuer {
         static final SecureRandom RANDOM = new SecureRandom();
 
@@ -3074,8 +3099,8 @@ public final class NanoStreamWs {
         static String segment(String json) { return encode(json.getBytes(UTF_8)); }
 
         /** A secret from a file. A byte order mark, and blanks around the line, are not part of it. */
-        static String firstLine(String file) throws IOException {
-            if (file.isEmpty()) return "";
+        static String readSecret(String file) throws IOException {
+            if (file.isEmpty()) return ""; // Settings says that a value is missing
             try {
                 String text = Files.readString(Path.of(file)).replaceFirst("^\uFEFF", "");
                 String secret = text.lines().findFirst().orElse("").strip();
@@ -3115,7 +3140,7 @@ public final class NanoStreamWs {
         static final Map<String, Integer> PORTS = Map.of("http", 80, "https", 443); // RFC 6454 §4 5.
         static final List<String> OPAQUE = List.of("null", "file://"); // as an app's web view sends them
         static final Pattern FORM = Pattern.compile(
-            "(?!wss?:)(?:([a-z][a-z0-9+.-]*)://)?(\\*\\.(?!\\[))?([a-z0-9_.-]+|\\[[0-9a-f:.]+])"
+            "(?!wss?:/)(?:([a-z][a-z0-9+.-]*)://)?(\\*\\.(?!\\[))?([a-z0-9_.-]+|\\[[0-9a-f:.]+])"
                 + "(?::([0-9]{1,5}))?");
 
         /** RFC 6454 §7.1: [ scheme "://" ] [ "*." ] host [ ":" port ], or null. No page has ws or wss. */
@@ -3160,8 +3185,8 @@ public final class NanoStreamWs {
     }
 
     // ---- 25. Rehearsal ------------------------------------------------------------------------------------
-    // Before the first connection is accepted, everything that one can need is used once: while there are
-    // descriptors for the classes and the files of the JDK that it takes.
+    // Everything that a connection can need is used once before the first one is accepted: classes and files
+    // of the JDK take descriptors, and later there may be none left.
     //
     // Off unless: never off, but it is over before the first connection is accepted.
     // Touches: connections of the process to itself, over loopback.
@@ -3169,7 +3194,7 @@ public final class NanoStreamWs {
     // When it fails: the log says why, and the server starts all the same.
 
     /** Visitors of all kinds. Each has a connection to this process that nobody else can have, says at once
-     * all that it has to say, and reads to the end.
+     * all that it has to say, and reads to the end. The audience, two listeners, stays until they have.
      * @param door the one to come, but with a secret, used tokens and a log of its own */
     record Rehearsal(Door door, PostFeed feed, Supplier<String> token) {
         static final int TIME = 2_000; // ms, at most, for a visitor
@@ -3212,15 +3237,19 @@ public final class NanoStreamWs {
                 EventLog silent) {
             byte[] secret = new byte[32];
             new SecureRandom().nextBytes(secret);
-            Handshake asked = real.handshake;
-            boolean open = asked.secrets.isEmpty();
-            List<byte[]> secrets = open ? List.of() : List.of(secret);
+            Handshake original = real.handshake;
+            boolean admitsAll = original.secrets.isEmpty();
+            List<byte[]> secrets = admitsAll ? List.of() : List.of(secret);
+            Predicate<String> origins = origin -> {
+                original.origins.test("https://localhost"); // used as for a page, whatever it says:
+                return true; // a list would turn the visitors away
+            };
             Handshake handshake = new Handshake(
-                asked.origins,
+                origins,
                 secrets,
-                asked.leeway,
-                asked.deflate);
-            UsedTokens usedTokens = new UsedTokens(real.clock, asked.leeway);
+                original.leeway,
+                original.deflate);
+            UsedTokens usedTokens = new UsedTokens(real.clock, original.leeway);
             Door door = new Door(
                 real.acceptor,
                 handshake,
@@ -3234,7 +3263,7 @@ public final class NanoStreamWs {
                 new AtomicBoolean());
             Publisher publisher = new Publisher(real.broadcaster, translation);
             PostFeed feed = new PostFeed(real.acceptor, "/", publisher, real.clock, silent);
-            Supplier<String> token = () -> open ? "" : "?t=" + sign.apply(secret);
+            Supplier<String> token = () -> admitsAll ? "" : "?t=" + sign.apply(secret);
             return new Rehearsal(door, feed, token);
         }
 
@@ -3243,21 +3272,34 @@ public final class NanoStreamWs {
                 List<Socket> audience = List.of(
                     enter(loop, door::receive, listener("", "")),
                     enter(loop, door::receive, listener(OFFER, "")));
-                List<Socket> visitors = List.of(
-                    enter(loop, door::receive, "GET /" + HEAD + "\r\n"),
-                    enter(loop, door::receive, "GET /healthz" + HEAD + "\r\n"),
-                    enter(loop, door::receive, listener(OFFER, PING + COMPRESSED + CLOSE)),
-                    enter(loop, door::receive, listener("", PING + TEXT + MALFORMED)),
-                    enter(loop, door::receive, "GET /?t=not.a.token" + UPGRADE + "\r\n" + CLOSE),
-                    enter(loop, feed::takeAll, POST));
-                visitors.forEach(Rehearsal::read);
-                door.broadcaster.listeners().forEach(door.broadcaster.watchdog::watch);
-                door.broadcaster.look();
-                audience.forEach(Http::closeQuietly);
+                try {
+                    play(loop);
+                } finally {
+                    audience.forEach(Http::closeQuietly);
+                }
             }
             long end = System.nanoTime() + TIME * 1_000_000L;
-            while (door.places.get() > 0 && System.nanoTime() < end)
-                LockSupport.parkNanos(1_000_000); // until all have gone
+            while (isAnybodyLeft() && System.nanoTime() < end)
+                LockSupport.parkNanos(1_000_000);
+        }
+
+        /** A connection is open until it is a listener, which has got its place before: one of the two shows
+         * it, if they are asked in this order. */
+        boolean isAnybodyLeft() {
+            return !door.acceptor.open().isEmpty() || door.places.get() > 0;
+        }
+
+        void play(ServerSocket loop) throws IOException {
+            List<Socket> visitors = List.of(
+                enter(loop, door::receive, "GET /" + HEAD + "\r\n"),
+                enter(loop, door::receive, "GET /healthz" + HEAD + "\r\n"),
+                enter(loop, door::receive, listener(OFFER, PING + COMPRESSED + CLOSE)),
+                enter(loop, door::receive, listener("", PING + TEXT + MALFORMED)),
+                enter(loop, door::receive, "GET /?t=not.a.token" + UPGRADE + "\r\n" + CLOSE),
+                enter(loop, feed::takeAll, POST));
+            visitors.forEach(Rehearsal::read);
+            door.broadcaster.listeners().forEach(door.broadcaster.watchdog::watch);
+            door.broadcaster.look();
         }
 
         String listener(String fields, String frames) {
@@ -3271,6 +3313,7 @@ public final class NanoStreamWs {
             boolean same = socket.getRemoteSocketAddress().equals(visitor.getLocalSocketAddress());
             if (!same) { // a stranger, who would be let past the token that the real door asks for
                 Http.closeQuietly(socket);
+                Http.closeQuietly(visitor);
                 throw new IOException("another client came in");
             }
             door.acceptor.begin(socket, handler);
@@ -3342,7 +3385,7 @@ public final class NanoStreamWs {
                                        http://HOST:PORT/PATH: POSTs to it; -: standard input, a line a message
               --ping SECONDS           between two pings (30); a listener that is silent for two is dropped;
                                        0: no ping
-              --max-listeners N        at the same time (no limit)
+              --max-listeners N        at the same time (as many as ulimit -n and -Xmx allow)
               --max-lag BYTES          a listener that is further behind is dropped (8388608)
               --write-timeout SECONDS  a listener is dropped if one write to it blocks for so long (10)
               --drain SECONDS          at a shutdown, the time to deliver what is left (5)
@@ -3442,7 +3485,7 @@ public final class NanoStreamWs {
         String bareSecret() {
             String secret = environment.getOrDefault("NANO_STREAM_SECRET", "");
             if (!secret.isEmpty()) return secret;
-            if (newSecret == null) // else it stands there twice
+            if (newSecret == null) // a second bare --secret means the same one
                 newSecret = makeSecret.get();
             return newSecret;
         }
@@ -3452,7 +3495,7 @@ public final class NanoStreamWs {
                 case "host" -> host = value;
                 case "port" -> port = (int) number(name, value, 0, 65535);
                 case "secret" -> secrets.add(value.getBytes(UTF_8));
-                case "secret-file" -> secrets.add(Issuer.firstLine(value).getBytes(UTF_8));
+                case "secret-file" -> secrets.add(Issuer.readSecret(value).getBytes(UTF_8));
                 case "token" -> token = positive(name, value);
                 case "leeway" -> leeway = seconds(name, value);
                 case "origin" -> addOrigins(value);
@@ -3558,7 +3601,7 @@ public final class NanoStreamWs {
                 feeds.add(feed(feed));
         }
 
-        /** Uses everything before somebody else does. */
+        /** Plays the rehearsal, with Nano blocks of its own: tps and tpm do not count its block. */
         void rehearse() {
             Function<byte[], String> sign = secret ->
                 Issuer.sign(secret, clock.instant(), Duration.ofMinutes(1));
@@ -3587,7 +3630,7 @@ public final class NanoStreamWs {
         void startFeed(Feed feed, Source source) {
             source.start();
             if (!(source instanceof PostFeed post)) return;
-            String address = feed.host + ':' + post.acceptor.port();
+            String address = feed.host + ':' + post.acceptor.server.getLocalPort();
             boolean anyPath = feed.path.equals("/");
             String more = anyPath ? "" : "... (that path alone, maybe a secret, so it is not shown)";
             events.add(Event.START, "feed takes POSTs to http://" + address + '/' + more);
@@ -3610,9 +3653,9 @@ public final class NanoStreamWs {
             timer.scheduleWithFixedDelay(guarded, nanos, nanos, TimeUnit.NANOSECONDS);
         }
 
-        /** What plain requests get. A part is loaded when it is first asked for. */
+        /** What plain requests get. */
         Map<String, Route> routes() {
-            return Map.of("/", now -> Page.answer(now),
+            return Map.of("/", Page::answer,
                 "/healthz", now -> Health.answer(door.draining.get(), now));
         }
 
@@ -3644,7 +3687,7 @@ public final class NanoStreamWs {
         }
 
         /** The port where listeners connect. */
-        int port() { return door.acceptor.port(); }
+        int port() { return door.acceptor.server.getLocalPort(); }
 
         /** Where a browser on this machine opens the page. */
         String page() {

@@ -68,7 +68,7 @@ class BroadcasterTest {
         try {
             broadcaster.send(NanoStreamWs.Opcode.TEXT, new byte[1]);
             TestServer.await("it is watched", () -> broadcaster.watchdog.watched.containsKey(listener));
-            broadcaster.watchdog.watched.forEach(broadcaster.watchdog::lookAt);
+            broadcaster.watchdog.look();
             assertTrue(broadcaster.watchdog.watched.containsKey(listener), "it is behind still");
             assertEquals(List.of(), socket.frames());
         } finally {
@@ -76,7 +76,7 @@ class BroadcasterTest {
         }
         TestServer.await("it is written to, and forgotten", () -> {
             listener.catchUp();
-            broadcaster.watchdog.watched.forEach(broadcaster.watchdog::lookAt);
+            broadcaster.watchdog.look();
             return !broadcaster.watchdog.watched.containsKey(listener);
         });
         assertEquals(1, socket.frames().size());
@@ -99,7 +99,8 @@ class BroadcasterTest {
         final List<Long> lags = Collections.synchronizedList(new ArrayList<>());
 
         Lagging(Long... lags) throws IOException {
-            super(HeldSocket.free(), new byte[0], new NanoStreamWs.StreamLog(), TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
+            super(HeldSocket.free(), new byte[0], new NanoStreamWs.StreamLog(), TestServer.PLAIN,
+                NanoStreamWs.Bounds.LISTENER);
             this.lags.addAll(List.of(lags));
         }
 
@@ -112,13 +113,16 @@ class BroadcasterTest {
     @Test
     @DisplayName("a listener that has caught up, and is behind again before it is forgotten, stays watched")
     void watchesAListenerThatFallsBehindWhileItIsForgotten() throws Exception {
+        assertTrue(staysWatched(new Lagging(0L, 1L)), "nobody else would watch it");
+        assertFalse(staysWatched(new Lagging(0L, 0L)));
+        assertTrue(staysWatched(new Lagging(1L, 1L)));
+    }
+
+    /** Whether a watchdog that has it alone watches it still after a look. */
+    private static boolean staysWatched(Lagging listener) {
         NanoStreamWs.Watchdog watchdog = new NanoStreamWs.Watchdog(1 << 23, Duration.ofSeconds(10));
-        Lagging again = new Lagging(0L, 1L), caughtUp = new Lagging(0L, 0L), behind = new Lagging(1L, 1L);
-        for (Lagging listener : List.of(again, caughtUp, behind))
-            watchdog.watch(listener);
-        watchdog.watched.forEach(watchdog::lookAt);
-        assertTrue(watchdog.watched.containsKey(again), "nobody else would watch it");
-        assertFalse(watchdog.watched.containsKey(caughtUp));
-        assertTrue(watchdog.watched.containsKey(behind));
+        watchdog.watch(listener);
+        watchdog.look();
+        return watchdog.watched.containsKey(listener);
     }
 }

@@ -225,7 +225,7 @@ class ProcessTest {
             assertEquals(1, file.exit());
             file.await("^NanoStreamWs: cannot read /no/such/file: no such file$");
             assertEquals(1, host.exit());
-            host.await("^NanoStreamWs: cannot listen on no.such.host.invalid:8080: no such host$");
+            host.await("^NanoStreamWs: cannot listen on no.such.host.invalid:8080: no.such.host.invalid: .*not known$");
             for (ServerProcess each : List.of(server, file, host))
                 assertFalse(each.lines().stream().anyMatch(line -> line.startsWith("\tat ")), each.lines().toString());
         }
@@ -261,7 +261,7 @@ class ProcessTest {
             assertEquals(List.of(101, 503), statuses.stream().distinct().toList());
             assertEquals(most, statuses.indexOf(503));
             server.await("refused .*: No room for another listener: there are " + most
-                + " \\(--max-listeners, ulimit -n\\)");
+                + " \\(--max-listeners, ulimit -n, -Xmx\\)");
             try (RawClient publisher = new RawClient(server.feedPort()); RawClient monitor = new RawClient(server.port())) {
                 post(publisher, "to all");
                 monitor.send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");

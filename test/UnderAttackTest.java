@@ -424,33 +424,20 @@ class UnderAttackTest {
     }
 
     @Test
-    @DisplayName("a listener whose handshake had much behind it is read in pieces that are no larger than of others")
-    void readsNoLargerPiecesBehindALongRest() {
-        int most = NanoStreamWs.Bounds.LISTENER.buffer();
-        byte[] begun = Arrays.copyOf(RawClient.frame(0x82, new byte[10_000]), 5_000);
-        int[] largest = {0};
-        InputStream in = new InputStream() {
-            private int left = 2 * 5_000;
-
-            @Override
-            public int read() {
-                throw new AssertionError("a byte alone");
-            }
-
-            @Override
-            public int read(byte[] bytes, int offset, int length) {
-                largest[0] = Math.max(largest[0], length);
-                int n = Math.min(length, left);
-                left -= n;
-                return n > 0 ? n : -1;
-            }
-        };
-        NanoStreamWs.FrameReader reader = new NanoStreamWs.FrameReader(in, begun, TestServer.PLAIN,
-            NanoStreamWs.Bounds.LISTENER, (type, bytes, offset, length, last) -> { });
-        assertThrows(IOException.class, reader::next);
-        assertEquals(most, largest[0]);
+    @DisplayName("RFC 6455 §4.1: a client waits for the answer; more behind its head than a control frame is refused")
+    void refusesMuchBehindTheHead() throws Exception {
+        byte[] ping = RawClient.frame(0x89, new byte[NanoStreamWs.Limits.MAX_CONTROL_PAYLOAD]);
+        try (TestServer server = new TestServer(); RawClient hasty = new RawClient(server.port());
+             RawClient worse = new RawClient(server.port())) {
+            byte[] head = RawClient.handshake("/").getBytes(UTF_8);
+            hasty.send(RawClient.concat(head, Arrays.copyOf(ping, NanoStreamWs.Limits.READ_BUFFER)));
+            assertEquals(101, RawClient.status(hasty.head()));
+            assertEquals(0x8A, hasty.frame().firstByte());
+            worse.send(RawClient.concat(head, ping, ping));
+            assertEquals(400, RawClient.status(worse.head()));
+            server.awaitLog("Request is malformed: frames before the answer");
+        }
     }
-
     /** A text that counts how often one of its characters is looked at. */
     private static final class Counted implements CharSequence {
         private final String text;

@@ -46,7 +46,7 @@ final class TestServer implements AutoCloseable {
     }
 
     int feedPort() {
-        return ((NanoStreamWs.PostFeed) server.feeds.getFirst()).acceptor().port();
+        return ((NanoStreamWs.PostFeed) server.feeds.getFirst()).acceptor().server.getLocalPort();
     }
 
     /** Posts a message; returns the status. */
