@@ -108,6 +108,7 @@ import java.math.RoundingMode;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.SocketAddress;
 import java.net.SocketTimeoutException;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
@@ -224,7 +225,7 @@ public final class NanoStreamWs {
         static final int MAX_WAITS = 200;               // waits, less the seconds without; more is a flood
 
         // Used tokens, the log of the stream, the lanes:
-        static final int MAX_USED_TOKENS = 500_000;     // some 150 bytes each; no token is taken beyond it
+        static final long MAX_USED_TOKENS = Math.min(500_000, HEAP >> 9); // 150 bytes each; no more are taken
         static final int SEGMENT = 64 * 1024;           // bytes of a segment, so of a write; or one frame
         static final int WINDOW = 256 * 1024;           // bytes that lanes may lag when a POST is answered
         static final int LANES = 16;                    // threads that write; a blocked one holds up its lane
@@ -1533,9 +1534,9 @@ public final class NanoStreamWs {
 
         void beginInflating() throws ProtocolException {
             if (context == null) {
-                boolean room = bounds.contexts.tryAcquire();
-                if (!room)
-                    throw new ProtocolException(CloseCode.POLICY_VIOLATION, "too many compressed messages");
+                if (!bounds.contexts.tryAcquire())
+                    throw new ProtocolException(CloseCode.POLICY_VIOLATION,
+                        "too many compressed messages of all listeners");
                 context = new byte[takesContextOver ? Limits.CONTEXT : 0];
             }
             inflater = new Inflater(true);
@@ -2382,7 +2383,8 @@ public final class NanoStreamWs {
             if (oldest == null) return; // it has ended by itself
             unproven.remove(oldest);
             proven.remove(oldest);
-            events.add(Event.FULL, Http.remote(oldest.socket) + " is closed: too many others wait as well");
+            events.add(Event.FULL, Http.remote(oldest.socket)
+                + " is closed for room: too many connections wait (ulimit -n), or bytes of requests (-Xmx)");
             Http.closeQuietly(oldest.socket);
             oldest.free(); // now, not when its thread ends: others would have to go meanwhile
         }
@@ -2469,7 +2471,7 @@ public final class NanoStreamWs {
                 // 1. a place
                 int taken = places.incrementAndGet();
                 if (taken > maxListeners)
-                    throw new Refusal(Rejection.FULL, "there are " + maxListeners
+                    throw new Refusal(Rejection.FULL, "the most is " + maxListeners
                         + " (--max-listeners, ulimit -n, -Xmx)");
                 // 2. the cursor
                 Listener listener = new Listener(socket, rest, stream, accepted, Bounds.LISTENER);
@@ -2482,8 +2484,7 @@ public final class NanoStreamWs {
                     usedTokens.claim(accepted.claims());
                 // 5. The connection is this thread's now, and not closed any more to make room. That comes
                 // after the token: a connection that is refused still lingers, and has to count as long.
-                boolean released = acceptor.unproven.remove(connection);
-                if (!released) throw new IOException("closed to make room");
+                if (!acceptor.unproven.remove(connection)) throw new IOException("closed to make room");
                 socket.getOutputStream().write(accepted.response());
                 socket.setSoTimeout(0);
                 broadcaster.laneOf(listener).add(listener);
@@ -3092,7 +3093,6 @@ public final class NanoStreamWs {
 
                 NANO_STREAM_SECRET is not set, so this secret is new with every start; it makes tokens.
                 Open the page to see the stream. Each token admits one listener, within the hour.
-
                 """.formatted(secret, sign(key, now, hour), listed ? link : none);
         }
 
@@ -3193,11 +3193,12 @@ public final class NanoStreamWs {
     // Implements: nothing; Server runs it.
     // When it fails: the log says why, and the server starts all the same.
 
-    /** Visitors of all kinds. Each has a connection to this process that nobody else can have, says at once
-     * all that it has to say, and reads to the end. The audience, two listeners, stays until they have.
+    /** Visitors of all kinds. Each has a connection of this process to itself, says at once all that it has
+     * to say, and reads to the end. The audience, two listeners, stays until they have.
      * @param door the one to come, but with a secret, used tokens and a log of its own */
     record Rehearsal(Door door, PostFeed feed, Supplier<String> token) {
         static final int TIME = 2_000; // ms, at most, for a visitor
+        static final int BACKLOG = 50; // strangers may come to the port as well
         static final String HEAD = " HTTP/1.1\r\nHost: localhost\r\n";
         static final String UPGRADE = HEAD + """
             Connection: Upgrade\r
@@ -3226,7 +3227,8 @@ public final class NanoStreamWs {
             try (EventLog silent = new EventLog(nowhere, real.clock)) {
                 of(real, translation, sign, silent).run();
             } catch (IOException e) {
-                real.events.add(Event.WARNING, "the rehearsal failed: " + e.getMessage());
+                real.events.add(Event.WARNING, "the rehearsal failed (" + e.getMessage()
+                    + "); the server works all the same");
             }
         }
 
@@ -3268,7 +3270,8 @@ public final class NanoStreamWs {
         }
 
         void run() throws IOException {
-            try (ServerSocket loop = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+            try (ServerSocket loop = new ServerSocket(0, BACKLOG, InetAddress.getLoopbackAddress())) {
+                loop.setSoTimeout(TIME);
                 List<Socket> audience = List.of(
                     enter(loop, door::receive, listener("", "")),
                     enter(loop, door::receive, listener(OFFER, "")));
@@ -3308,16 +3311,16 @@ public final class NanoStreamWs {
 
         /** A new connection, whose other end is handled as if it had been accepted. */
         Socket enter(ServerSocket loop, Acceptor.Handler handler, String text) throws IOException {
-            Socket visitor = new Socket(loop.getInetAddress(), loop.getLocalPort());
+            Socket visitor = new Socket();
+            visitor.setSoTimeout(TIME);
+            visitor.connect(loop.getLocalSocketAddress(), TIME);
+            SocketAddress own = visitor.getLocalSocketAddress();
             Socket socket = loop.accept();
-            boolean same = socket.getRemoteSocketAddress().equals(visitor.getLocalSocketAddress());
-            if (!same) { // a stranger, who would be let past the token that the real door asks for
-                Http.closeQuietly(socket);
-                Http.closeQuietly(visitor);
-                throw new IOException("another client came in");
+            while (!socket.getRemoteSocketAddress().equals(own)) {
+                Http.closeQuietly(socket); // a stranger: this door does not ask for a real token
+                socket = loop.accept();
             }
             door.acceptor.begin(socket, handler);
-            visitor.setSoTimeout(TIME);
             visitor.getOutputStream().write(text.getBytes(ISO_8859_1));
             return visitor;
         }
@@ -3810,8 +3813,8 @@ public final class NanoStreamWs {
             String page = server.page();
             String origin = page.substring(0, page.length() - 1);
             boolean listed = settings.admits(origin);
-            // At once, so that no line of the log comes between.
-            System.err.print(Issuer.introduction(settings.newSecret, page, listed));
+            // By the log, which keeps the order of its lines, and does not block.
+            events.lines.add(Issuer.introduction(settings.newSecret, page, listed));
         }
         server.closed.await();
         System.exit(0);

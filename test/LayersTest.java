@@ -19,6 +19,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 @DisplayName("Layers: what a section of the source may name, how dense it is, and what is not loaded")
 class LayersTest {
@@ -304,22 +305,24 @@ class LayersTest {
         }
     }
 
-    @Test
+    @ParameterizedTest
+    @ValueSource(strings = {"--leeway=0", "--origin=https://example.com"})
     @DisplayName("nothing that a connection can need is loaded after the first was accepted")
-    void loadsEverythingBeforeTheFirstConnection(@TempDir Path folder) throws Exception {
+    void loadsEverythingBeforeTheFirstConnection(String option, @TempDir Path folder) throws Exception {
         Path log = folder.resolve("classes.txt");
-        String secret = "--secret=" + TestServer.SECRET;
-        try (ServerProcess server = ServerProcess.watched("-Xlog:class+load:file=" + log, line -> { }, secret)) {
+        String secret = "--secret=" + TestServer.SECRET, origin = "Origin: https://example.com";
+        try (ServerProcess server =
+                ServerProcess.watched("-Xlog:class+load:file=" + log, line -> { }, secret, option)) {
             int port = server.port(), feed = server.feedPort();
             String last = "java.util.concurrent.locks.AbstractQueuedSynchronizer$SharedNode"; // main waits
             TestServer.await("the start is over", () -> has(log, last));
             int before = loaded(log).size();
             String deflate = "Sec-WebSocket-Extensions: permessage-deflate";
             String path = "/?t=" + TestServer.DOCUMENTED_TOKEN;
-            assertTrue(RawClient.lastAnswer(port, RawClient.handshake(path + 'x')).startsWith("HTTP/1.1 401 "));
-            try (RawClient client = RawClient.admitted(port, path, deflate); RawClient publisher = new RawClient(feed)) {
-                server.await("admitted \\S+ without origin, now 1$"); // nobody is left of the rehearsal
-                assertTrue(RawClient.lastAnswer(port, RawClient.handshake(path)).startsWith("HTTP/1.1 401 "));
+            assertTrue(RawClient.lastAnswer(port, RawClient.handshake(path + 'x', origin)).startsWith("HTTP/1.1 401 "));
+            try (RawClient client = RawClient.admitted(port, path, deflate, origin); RawClient publisher = new RawClient(feed)) {
+                server.await("admitted \\S+ origin \\S+, now 1$"); // nobody is left of the rehearsal
+                assertTrue(RawClient.lastAnswer(port, RawClient.handshake(path, origin)).startsWith("HTTP/1.1 401 "));
                 assertTrue(RawClient.lastAnswer(port, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").startsWith("HTTP/1.1 200 "));
                 assertTrue(RawClient.lastAnswer(port, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").endsWith("ok"));
                 client.send(RawClient.frame(0x89, "ping"));

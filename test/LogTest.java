@@ -228,7 +228,7 @@ class LogTest {
                     "origin \"null\": Origin is not allowed: it is not listed").check(one, one.port(), "refused", " ");
                 try (RawClient inside = RawClient.admitted(one.port(), "/", "Origin: https://example.com")) {
                     one.awaitListeners(1);
-                    Case.of("/", 503, "No room for another listener: there are 1 (--max-listeners, ulimit -n, -Xmx)")
+                    Case.of("/", 503, "No room for another listener: the most is 1 (--max-listeners, ulimit -n, -Xmx)")
                         .check(one, one.port(), "refused", " ");
                     one.server.door.draining().set(true); // places are asked for before that
                     inside.send(RawClient.frame(0x88, ""));

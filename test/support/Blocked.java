@@ -4,7 +4,6 @@ import java.net.Socket;
 import java.time.Duration;
 import java.time.InstantSource;
 import java.util.Arrays;
-import java.util.List;
 import java.util.concurrent.locks.LockSupport;
 
 /** A process that has to end although its standard error is blocked. The one that starts it does not read that. */
@@ -87,13 +86,13 @@ final class Blocked {
         NanoStreamWs.main(args);
     }
 
-    /** Starts the server. */
+    /** Starts the server, and tells when the start is over while the log stands in a write. */
     private static void serve(String[] args) {
         Thread main = Thread.currentThread();
         Thread.ofPlatform().daemon().start(() -> {
-            while (!writes(main.getStackTrace()))
+            while (!stands(main, "java.util.concurrent.CountDownLatch.await") || !logStands())
                 LockSupport.parkNanos(1_000_000);
-            System.out.println("the server itself stands in a write");
+            System.out.println("the log stands in a write");
         });
         try {
             NanoStreamWs.main(args);
@@ -102,8 +101,13 @@ final class Blocked {
         }
     }
 
-    private static boolean writes(StackTraceElement[] stack) {
-        List<String> methods = Arrays.stream(stack).map(at -> at.getClassName() + '.' + at.getMethodName()).toList();
-        return methods.contains("NanoStreamWs.serve") && methods.contains("java.io.PrintStream.print");
+    private static boolean logStands() {
+        return Thread.getAllStackTraces().keySet().stream()
+            .anyMatch(thread -> thread.getName().equals("log") && stands(thread, "java.io.PrintStream.println"));
+    }
+
+    private static boolean stands(Thread thread, String method) {
+        return Arrays.stream(thread.getStackTrace())
+            .anyMatch(at -> method.equals(at.getClassName() + '.' + at.getMethodName()));
     }
 }
