@@ -1465,8 +1465,8 @@ public final class NanoStreamWs {
             this.takesContextOver = accepted.takesContextOver();
             this.bounds = bounds;
             this.sink = sink;
-            int size = Math.max(rest.length, Limits.MAX_FRAME_HEADER); // no more: it may stay idle
-            this.buffer = Arrays.copyOf(rest, size);
+            // No more than a header: it may stay idle.
+            this.buffer = Arrays.copyOf(rest, Math.max(rest.length, Limits.MAX_FRAME_HEADER));
             end = rest.length;
         }
 
@@ -2100,8 +2100,9 @@ public final class NanoStreamWs {
             // It is WAITING while a write blocks, and RUNNABLE while it only lacks a processor. One that has
             // just relieved another and waits has most likely met the next blocked listener: no need to ask
             // whether it moved.
-            boolean waits = looked.thread.getState() == Thread.State.WAITING;
-            boolean stands = blocked != null && waits && (steps == lookedAt || relief > 1);
+            boolean stands = blocked != null
+                && looked.thread.getState() == Thread.State.WAITING
+                && (steps == lookedAt || relief > 1);
             lookedAt = steps;
             boolean relieved = stands && looked.at.compareAndSet(blocked, null); // unless it just got past
             if (!relieved) {
@@ -2316,7 +2317,7 @@ public final class NanoStreamWs {
         }
 
         List<Connection> open() {
-            List<Connection> open = new ArrayList<>(unproven);
+            List<Connection> open = new ArrayList<>(unproven); // first: see prove
             open.addAll(proven);
             return open;
         }
@@ -2583,7 +2584,8 @@ public final class NanoStreamWs {
             int idle = Limits.HEAD_TIMEOUT; // a connection on which nothing was posted may not stay
             while (idle > 0) {
                 idle = takeOne(connection, reader, out, idle);
-                Thread.yield(); // while requests wait, the reader does not park
+                if (reader.rest().length > 0) // it has sent more already, so the next read will not park
+                    Thread.yield();
             }
             out.flush();
             Http.lingeringClose(socket);
