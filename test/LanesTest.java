@@ -1,7 +1,6 @@
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.IOException;
-import java.lang.ref.WeakReference;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
@@ -247,23 +246,6 @@ class LanesTest {
             lane.new Walker(false).stayWith(listener);
             assertFalse(listener.straggling);
             assertEquals(List.of(false), listener.straggled, "after a sweep may have passed over it");
-        }
-
-        @Test
-        void keepsAStragglerUntilItHasNotBlockedForAllRounds() throws Exception {
-            Behind listener = new Behind() {
-                @Override
-                boolean catchUp() {
-                    if (straggled.isEmpty())
-                        pause(NanoStreamWs.Limits.LOOK);
-                    return super.catchUp();
-                }
-            };
-            lane.new Walker(false).stayWith(listener);
-            int rounds = listener.straggled.size() - 1; // the last call is after them
-            assertTrue(rounds > NanoStreamWs.Limits.STRAGGLER_ROUNDS, rounds + " rounds");
-            assertFalse(listener.straggled.getLast());
-            assertTrue(listener.straggled.get(rounds - 1));
         }
 
         private static void pause(int millis) {

@@ -328,7 +328,7 @@ class ProcessTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {11, 12, 13, 14, 15, 16, 17, 18, 19, 20})
+    @ValueSource(ints = {11, 15, 16, 17, 20})
     @DisplayName("the first line that a compiler of an older Java complains about says which Java it takes")
     void anOlderCompilerPrintsWhichJavaItTakes(int release) throws Exception {
         List<String> options = List.of("--release", String.valueOf(release), "-proc:none");

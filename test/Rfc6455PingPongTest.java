@@ -64,7 +64,7 @@ class Rfc6455PingPongTest extends SharedServer {
             try (TestServer server = new TestServer("--ping=0.2");
                  RawClient client = RawClient.admitted(server.port(), "/")) {
                 long start = System.nanoTime();
-                for (int pings = 0; pings < 7; ) {
+                for (int pings = 0; pings < 5; ) { // two without an answer would be too many
                     RawClient.Frame frame = client.frame();
                     if (frame.firstByte() == 0x8A)
                         continue; // the answer to a ping of ours
@@ -73,7 +73,7 @@ class Rfc6455PingPongTest extends SharedServer {
                     client.send(RawClient.frame(firstByte, frame.payload()));
                     pings++;
                 }
-                assertTrue(System.nanoTime() - start > 5 * INTERVAL, "pings come no more often than asked for");
+                assertTrue(System.nanoTime() - start > 3 * INTERVAL, "pings come no more often than asked for");
                 assertEquals(1, server.server.broadcaster.size());
                 assertEquals(200, server.post("still there"));
                 RawClient.Frame frame = client.frame();
