@@ -50,7 +50,8 @@ class LanesTest {
         final List<Boolean> straggled = new ArrayList<>(); // at each call of catchUp
 
         Behind() throws IOException {
-            super(LanesTest.this.socket, new byte[0], LanesTest.this.stream, TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
+            super(LanesTest.this.socket, new byte[0], LanesTest.this.stream, TestServer.PLAIN,
+                NanoStreamWs.Bounds.LISTENER);
         }
 
         @Override

@@ -208,7 +208,8 @@ class LayersTest {
             bad(Check.MISPLACED, "section 7 Token comes after 7", "1. Limits", "7. Limits"),
             bad(Check.MISPLACED, "section 16 Limits is in part 1\nsection 7 Token comes after 16",
                 "1. Limits", "16. Limits"),
-            bad(Check.MISPLACED, "section 26 Health is in part 2\nsection 26 Server comes after 26", "19. Health", "26. Health"),
+            bad(Check.MISPLACED, "section 26 Health is in part 2\nsection 26 Server comes after 26",
+                "19. Health", "26. Health"),
             bad(Check.FROM_BELOW, "line 12, section 1 Limits: names Token of section 7 Token",
                 before, "    Token token;\n" + before),
             bad(Check.FROM_BELOW, "line 12, section 1 Limits: names Token of section 7 Token",
@@ -320,7 +321,8 @@ class LayersTest {
             String deflate = "Sec-WebSocket-Extensions: permessage-deflate";
             String path = "/?t=" + TestServer.DOCUMENTED_TOKEN;
             assertTrue(RawClient.lastAnswer(port, RawClient.handshake(path + 'x', origin)).startsWith("HTTP/1.1 401 "));
-            try (RawClient client = RawClient.admitted(port, path, deflate, origin); RawClient publisher = new RawClient(feed)) {
+            try (RawClient client = RawClient.admitted(port, path, deflate, origin);
+                 RawClient publisher = new RawClient(feed)) {
                 server.await("admitted \\S+ origin \\S+, now 1$"); // nobody is left of the rehearsal
                 assertTrue(RawClient.lastAnswer(port, RawClient.handshake(path, origin)).startsWith("HTTP/1.1 401 "));
                 assertTrue(RawClient.lastAnswer(port, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").startsWith("HTTP/1.1 200 "));

@@ -242,7 +242,7 @@ class ProcessTest {
     }
 
     @Test
-    @DisplayName("descriptors do not run out: silent connections and listeners leave some for handshakes, POSTs and health")
+    @DisplayName("descriptors do not run out: silent connections and listeners leave some for all the others")
     void leavesDescriptorsForEveryKindOfConnection() throws Exception {
         String command = "ulimit -n 240; exec " + String.join(" ", ServerProcess.command("", FREE));
         try (ServerProcess server = started(List.of("bash", "-c", command))) {
@@ -262,7 +262,8 @@ class ProcessTest {
             assertEquals(most, statuses.indexOf(503));
             server.await("refused .*: No room for another listener: the most is " + most
                 + " \\(--max-listeners, ulimit -n, -Xmx\\)");
-            try (RawClient publisher = new RawClient(server.feedPort()); RawClient monitor = new RawClient(server.port())) {
+            try (RawClient publisher = new RawClient(server.feedPort());
+                 RawClient monitor = new RawClient(server.port())) {
                 post(publisher, "to all");
                 monitor.send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
                 assertEquals(200, RawClient.status(monitor.answer()));

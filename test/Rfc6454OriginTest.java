@@ -168,7 +168,8 @@ class Rfc6454OriginTest {
     @ValueSource(strings = {"", "*", "*.", "*example.com", "www.*.com", "example.com/", "https://example.com/",
         "https://", "://example.com", "https:example.com", "exa mple.com", "example.com:", "example.com:x",
         "example.com:123456", "example.com:65536", "*.[::1]",
-        "ws://example.com", "wss://example.com:443", "WSS://a", "::1", "[::1", "user@example.com", "https://*", "example.com example.org", "example.com?",
+        "ws://example.com", "wss://example.com:443", "WSS://a", "::1", "[::1",
+        "user@example.com", "https://*", "example.com example.org", "example.com?",
         "\u00e9xample.com", "ex\nample.com"})
     void refusesAListThatNamesSomethingElse(String entry) {
         assertNull(NanoStreamWs.Origin.parse(entry));

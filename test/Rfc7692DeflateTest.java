@@ -421,7 +421,8 @@ class Rfc7692DeflateTest {
         return frames;
     }
 
-    private static NanoStreamWs.FrameReader reader(NanoStreamWs.Accepted accepted, Semaphore contexts, byte[]... frames) {
+    private static NanoStreamWs.FrameReader reader(NanoStreamWs.Accepted accepted, Semaphore contexts,
+            byte[]... frames) {
         ByteArrayOutputStream all = new ByteArrayOutputStream();
         for (byte[] frame : frames)
             all.writeBytes(frame);
@@ -578,7 +579,7 @@ class Rfc7692DeflateTest {
             messages.add(block);
             List<byte[]> frames = withContext(messages);
             assertTrue(frames.get(3).length < 1_000, "it refers back");
-            try (RawClient client = RawClient.admitted(echo.port(), "/", "Sec-WebSocket-Extensions: permessage-deflate")) {
+            try (RawClient client = RawClient.admitted(echo.port(), "/", FIELD + "permessage-deflate")) {
                 for (int i = 0; i < messages.size(); i++) {
                     client.send(frames.get(i));
                     assertArrayEquals(messages.get(i), RawClient.inflated(client.frame().payload()), "message " + i);

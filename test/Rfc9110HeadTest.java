@@ -31,7 +31,8 @@ class Rfc9110HeadTest extends SharedServer {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"HEAD / HTTP/1.1\r\n\r\n", "HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n", "HEAD  / HTTP/1.1\r\n\r\n",
+    @ValueSource(strings = {"HEAD / HTTP/1.1\r\n\r\n", "HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "HEAD  / HTTP/1.1\r\n\r\n",
         "HEAD / HTTP/1.1\n", "HEAD / HTTP/1.1\r\nHost: h\0", "\r\nHEAD / HTTP/2.0\r\nHost: h\r\n\r\n"})
     @DisplayName("nor has the refusal of a malformed one, by either port")
     void isRefusedWithoutABodyWhereItIsMalformed(String head) throws Exception {

@@ -19,7 +19,8 @@ import java.util.zip.Deflater;
 final class EchoServer implements AutoCloseable {
     private static final int MAX_MESSAGE = 64 * 1024 * 1024; // bytes
     private static final NanoStreamWs.Bounds BOUNDS =
-        new NanoStreamWs.Bounds(NanoStreamWs.Limits.CONTEXT, MAX_MESSAGE, Integer.MAX_VALUE, new Semaphore(1000), false);
+        new NanoStreamWs.Bounds(NanoStreamWs.Limits.CONTEXT, MAX_MESSAGE, Integer.MAX_VALUE, new Semaphore(1000),
+            false);
 
     private final ServerSocket server;
     private final NanoStreamWs.Handshake handshake =
