@@ -311,6 +311,8 @@ class ProcessTest {
         List<String> command = ServerProcess.command("-Xmx48m -XX:+UseSerialGC -XX:TieredStopAtLevel=1", FREE);
         try (ServerProcess server = started(command); RawClient publisher = new RawClient(server.feedPort());
              RawClient early = RawClient.admitted(server.port(), "/")) {
+            int room = Integer.parseInt(server.await("listeners connect to \\S+, (\\d+) at most"));
+            assertTrue(room > 1_000 && room <= 2_048, room + " listeners, 8 KiB each beyond 32 MiB");
             post(publisher, "before");
             assertEquals("before", early.text());
             byte[] head = ("GET / HTTP/1.1\r\nHost: h\r\nCookie: " + "x".repeat(16_000)).getBytes(UTF_8);

@@ -144,7 +144,8 @@ class UnderAttackTest {
             .getBytes(UTF_8);
         byte[] body = new byte[NanoStreamWs.Limits.MAX_MESSAGE - 1];
         List<RawClient> crowd = new ArrayList<>();
-        try (TestServer server = new TestServer(); RawClient publisher = new RawClient(server.feedPort())) {
+        try (TestServer server = new TestServer(); RawClient publisher = new RawClient(server.feedPort());
+             RawClient silent = new RawClient(server.feedPort())) { // older than the others, and it holds nothing
             posts(publisher);
             var acceptor = ((NanoStreamWs.PostFeed) server.server.feeds.getFirst()).acceptor();
             for (int i = 0; i < bound / body.length + 10; i++) {
@@ -163,6 +164,7 @@ class UnderAttackTest {
             posts(publisher);
             long closed = server.log().lines().filter(line -> line.contains(" is closed for room")).count();
             assertTrue(closed <= 12, closed + " were closed for ten");
+            posts(silent);
             close(crowd);
             TestServer.await("nothing is kept", () -> acceptor.unanswered.get() == 0);
             posts(publisher);
