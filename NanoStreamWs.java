@@ -66,7 +66,6 @@
  */
 
 
-
 import java.io.BufferedInputStream;
 import java.io.BufferedOutputStream;
 import java.io.ByteArrayOutputStream;
@@ -1200,8 +1199,8 @@ public final class NanoStreamWs {
     /** An extension that a client offers (RFC 6455 §9.1): parameters by name, as name or name=value.
      * @param unique whether no parameter stands there twice */
     record Offer(String extension, Map<String, String> parameters, boolean unique) {
-        /** The parameters of permessage-deflate (RFC 7692 §7.1) that can be had. */
         static final String NO_CONTEXT = "client_no_context_takeover";
+        /** The parameters of permessage-deflate (RFC 7692 §7.1) that can be had. */
         static final Pattern ACCEPTABLE = Pattern.compile("server_no_context_takeover"
             + "|" + NO_CONTEXT
             + "|client_max_window_bits(?:=(?:[89]|1[0-5]))?"
@@ -2279,8 +2278,7 @@ public final class NanoStreamWs {
             /** Its request takes so many bytes more, or less. */
             void grow(int more) {
                 bytes.addAndGet(more);
-                int all = unanswered.addAndGet(more);
-                if (all > Limits.MAX_UNANSWERED)
+                if (unanswered.addAndGet(more) > Limits.MAX_UNANSWERED)
                     endOldest(1);
             }
 
@@ -2308,7 +2306,7 @@ public final class NanoStreamWs {
             Thread.ofVirtual().name("accept").start(() -> accept(handler));
         }
 
-        /** The connection has brought something, maybe not for the first time. */
+        /** The connection has brought something. */
         void prove(Connection connection) {
             if (unproven.contains(connection)) // it is in one of the two at any time: see drain
                 add(connection, proven);
@@ -2608,7 +2606,8 @@ public final class NanoStreamWs {
                 byte[] message = reader.body(length);
                 open = request.http11() && !request.lists("connection", "close"); // RFC 9112 §9.3
                 publisher.publish(message);
-                acceptor.prove(connection);
+                if (idle < Limits.FEED_IDLE)
+                    acceptor.prove(connection);
                 idle = Limits.FEED_IDLE;
             } catch (Refusal refusal) {
                 String peer = Http.remote(connection.socket);
