@@ -20,6 +20,7 @@ class ReliefTest {
         new NanoStreamWs.Lane(log, new NanoStreamWs.Watchdog(Long.MAX_VALUE, Duration.ofDays(1)));
     private final Set<Thread> walkers = ConcurrentHashMap.newKeySet(); // that came by a listener
     private final List<Gated> all = new ArrayList<>();
+    private int reliefs; // looks that have relieved the walker
 
     /** A listener whose writes can be made to stand, and which notes the walkers that come by. */
     private final class Gated extends NanoStreamWs.Listener {
@@ -67,23 +68,27 @@ class ReliefTest {
     /** Sends a message, and waits until the walker in charge has brought it to everybody, or stands. */
     private void send(String message) {
         byte[] payload = message.getBytes(UTF_8);
+        awaitWalker(); // one that is not yet parked would be woken once too often, and stand a little later
         log.append(NanoStreamWs.Frame.of(NanoStreamWs.Opcode.TEXT, false, payload), false);
         lane.wake();
         awaitWalker();
     }
 
     private void look() {
+        NanoStreamWs.Lane.Walker before = lane.walker;
         lane.look();
+        if (lane.walker != before)
+            reliefs++;
         awaitWalker();
     }
 
     private void awaitWalker() {
-        TestServer.await("the walker stands or is done", () -> {
+        TestServer.await("the walker is parked, at a listener or at the end", () -> {
             NanoStreamWs.Lane.Walker walker = lane.walker;
             NanoStreamWs.Listener at = walker.at.get();
             boolean waits = walker.thread.getState() == Thread.State.WAITING;
-            boolean stands = at != null && waits && at == walker.at.get(); // it was there when it was seen to wait
-            return stands || lane.swept == log.end();
+            boolean stood = waits && at == walker.at.get(); // it was there when it was seen to wait
+            return stood && (at != null || lane.swept == log.end());
         });
     }
 
@@ -129,6 +134,8 @@ class ReliefTest {
         while (lane.swept < log.end())
             look();
         look(); // which sees that nothing blocks
+        int started = 1 << reliefs; // one at first; each look starts twice as many as the one before
+        TestServer.await("all have come by", () -> walkers.size() == started);
         TestServer.await("the others have ended", () -> alive() == count + 1);
         Set<Thread> before = new HashSet<>(walkers);
         NanoStreamWs.Lane.Walker walker = lane.walker;
