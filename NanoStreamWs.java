@@ -48,19 +48,20 @@
  *         12  Listener              RFC 6455 §5.5, §7: reading, pong, close
  *         13  Lanes                 which thread writes, and what happens when a write blocks
  *         14  Door                  accepting and admitting
- *         15  Feeds                 POST
  *     Part II. Parts: each can be skipped
+ *         15  POST                  the feed that a Nano node posts to
  *         16  Nano blocks           what listeners get of a node's callback
  *         18  Page                  what a browser shows
  *         19  Health                what a monitor asks for
- *         21  Other feeds           lines of standard input
+ *         21  Lines                 a feed from standard input
  *         23  Issuer                secrets and tokens for the operator
  *         24  Origins               RFC 6454: which pages may connect
  *         25  Rehearsal             everything is used once before the first connection is accepted
+ *         26  Options               the words of the command line
  *     Part III. Assembly: what knows both
- *         26  Settings              the command line
- *         27  Server                wiring, timers, drain
- *         28  main
+ *         28  Settings              what the options ask for
+ *         29  Server                wiring, timers, drain
+ *         30  main
  *
  * (17, 20 and 22 are reserved for history, TLS and Redis; 21 will also have a WebSocket as a feed.)
  */
@@ -141,6 +142,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Queue;
+import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ConcurrentHashMap;
@@ -162,10 +164,12 @@ import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.IntConsumer;
+import java.util.function.LongConsumer;
 import java.util.function.Predicate;
 import java.util.function.Supplier;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import java.util.zip.DataFormatException;
 import java.util.zip.Deflater;
 import java.util.zip.Inflater;
@@ -362,6 +366,9 @@ public final class NanoStreamWs {
             this.text = text;
             this.fields = String.join("", fields);
         }
+
+        /** Its name for the counters. */
+        String reason() { return name().toLowerCase(Locale.ROOT); }
     }
 
     /** A refused request. The detail is for the log; what a client sent stands in it only quoted. */
@@ -373,6 +380,10 @@ public final class NanoStreamWs {
             super(why.text + (detail.length == 0 ? "" : ": " + detail[0]),
                 null, false, false);
             this.why = why;
+        }
+
+        static Refusal tooLarge() {
+            return new Refusal(Rejection.MESSAGE_TOO_LARGE, "the most is " + Limits.MAX_MESSAGE + " bytes");
         }
     }
 
@@ -388,9 +399,10 @@ public final class NanoStreamWs {
 
     /** The log: one line an event, with the time and what happened. Only {@link #close} blocks. */
     static class EventLog implements AutoCloseable {
-        /** How often an event happened, and how many more lines it may have now; below 0: lines left out. */
+        /** How often an event happened, by its reason, and how many more lines it may have now; below 0: lines
+         * left out. */
         static class Tally {
-            final LongAdder count = new LongAdder();
+            final Map<String, LongAdder> counts = new ConcurrentHashMap<>();
             final AtomicInteger allowance = new AtomicInteger(Limits.LOG_BURST);
         }
 
@@ -409,13 +421,22 @@ public final class NanoStreamWs {
             writer = Thread.ofPlatform().daemon().name("log").start(this::write);
         }
 
-        /** Counts an event, and logs it unless there were too many. */
-        void add(Event event, String text) {
+        /** An event that has no reasons. */
+        void add(Event event, String text) { add(event, "", text); }
+
+        /** Counts an event, and logs it unless there were too many.
+         * @param reason one of a few, all of them names that stand in this file */
+        void add(Event event, String reason, String text) {
             Tally tally = tallies.get(event);
-            tally.count.increment();
+            tally.counts.computeIfAbsent(reason, r -> new LongAdder()).increment();
             int allowed = tally.allowance.getAndDecrement();
             if (allowed > 0)
                 offer(event, text);
+        }
+
+        /** @param whose what the line begins with */
+        void refused(Event event, String whose, Refusal refusal) {
+            add(event, refusal.why.reason(), whose + ": " + refusal.getMessage());
         }
 
         /** Logs what is a fault of this server, with its stack trace in the same line. One after which it
@@ -1035,13 +1056,20 @@ public final class NanoStreamWs {
     /** What a verified token says: its signature, a character for each byte, and its exp in Unix time. */
     record Claims(String mac, double expires) { }
 
+    /** What a token has to say beside its times. */
+    interface Conditions { void check(Map<String, Json> payload) throws Refusal; }
+
     /** Verifies tokens. There is one algorithm on purpose, and another would be a new version of this file
      * (RFC 8725 §3.2). A secret is meant for tokens of this server alone (§3.12): what it signs is from
      * the issuer, and for any listener, so iss and sub are not asked for (§3.8). */
     static class Jwt {
         /** Returns the claims of a token that is good now, or throws why it is not. It may be a used one. */
-        static Claims verify(String token, List<byte[]> secrets, Instant now, Duration leeway)
-                throws Refusal {
+        static Claims verify(
+                String token,
+                List<byte[]> secrets,
+                Conditions conditions,
+                Instant now,
+                Duration leeway) throws Refusal {
             // 1. RFC 7515 §7.1: three segments, none of them empty
             if (token.length() > Limits.MAX_TOKEN)
                 throw invalid("longer than " + Limits.MAX_TOKEN + " characters");
@@ -1080,11 +1108,15 @@ public final class NanoStreamWs {
             double notBefore = payload.containsKey("nbf") ? numericDate(payload, "nbf") : 0;
             if (time < notBefore - skew)
                 throw invalid("not valid yet");
-            // §4.1.3: a recipient that is not in a token's audience must reject it, and this server has no
-            // name that could be in it
+            conditions.check(payload);
+            return new Claims(new String(mac, ISO_8859_1), expires);
+        }
+
+        /** The condition where no option asks for others. §4.1.3: a recipient that is not in a token's
+         * audience must reject it, and this server has no name that could be in it. */
+        static void checkNoAudience(Map<String, Json> payload) throws Refusal {
             if (payload.containsKey("aud"))
                 throw invalid("it is for an audience (aud)");
-            return new Claims(new String(mac, ISO_8859_1), expires);
         }
 
         static boolean isSigned(String signingInput, byte[] mac, List<byte[]> secrets) {
@@ -1267,6 +1299,7 @@ public final class NanoStreamWs {
     record Handshake(
             Predicate<String> origins, // whether one with this Origin field, or null for none, is admitted
             List<byte[]> secrets, // none: a client needs no token
+            Conditions conditions,
             Duration leeway,
             boolean deflate) {
         static final String GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // §1.3
@@ -1310,7 +1343,7 @@ public final class NanoStreamWs {
                 throw new Refusal(Rejection.ORIGIN, origin == null ? "none was sent" : "it is not listed");
             Claims claims = null;
             if (!secrets.isEmpty())
-                claims = Jwt.verify(token(request), secrets, now, leeway);
+                claims = Jwt.verify(token(request), secrets, conditions, now, leeway);
             return new Accepted(acceptValue(key), deflate ? extensions : "", claims);
         }
 
@@ -1727,13 +1760,28 @@ public final class NanoStreamWs {
     static class Segment {
         final long base;        // offset in the log of bytes[0]
         final byte[] bytes;
-        volatile int limit;     // written by append, after the bytes
-        volatile Segment next;  // written by append, after the last change of limit
+        /** The limit, and above its 32 bits how many messages are below it. Written by append, after the
+         * bytes. */
+        volatile long mark;
+        volatile Segment next;  // written by append, after the last change of the mark
 
         Segment(long base, int size) {
             this.base = base;
             this.bytes = new byte[size];
         }
+
+        int limit() { return limit(mark); }
+
+        static long mark(int messages, int limit) { return (long) messages << 32 | limit; }
+
+        static int limit(long mark) { return (int) mark; }
+
+        static int messages(long mark) { return (int) (mark >>> 32); }
+    }
+
+    /** A place between two frames of a log. */
+    record Cursor(StreamLog log, Segment segment, long mark) {
+        long offset() { return segment.base + Segment.limit(mark); }
     }
 
     /** The log. Offsets are absolute: bytes since it began. */
@@ -1741,53 +1789,89 @@ public final class NanoStreamWs {
         /** Where frames are appended, and cursors begin. */
         volatile Segment tail = new Segment(0, Limits.SEGMENT);
         private volatile long closedAt = Long.MAX_VALUE; // the offset behind the close frame
+        // What listeners were sent of it:
+        final LongAdder bytesSent = new LongAdder();
+        final LongAdder messagesSent = new LongAdder();
 
-        /** Appends a frame. Called by one thread at a time. @param last whether it is the close frame */
-        void append(byte[] frame, boolean last) {
+        /** Appends a frame. Called by one thread at a time. @return where it begins */
+        Cursor append(Opcode opcode, byte[] frame) {
             Segment from = tail;
-            boolean fits = frame.length <= from.bytes.length - from.limit;
+            boolean fits = frame.length <= from.bytes.length - from.limit();
             int size = Math.max(frame.length, Limits.SEGMENT);
             Segment to = fits ? from : new Segment(end(), size);
-            System.arraycopy(frame, 0, to.bytes, to.limit, frame.length);
-            if (last) // before the frame can be seen: a writer that sends it sees that nothing follows
+            Cursor cursor = new Cursor(this, to, to.mark);
+            System.arraycopy(frame, 0, to.bytes, to.limit(), frame.length);
+            if (opcode == Opcode.CLOSE) // before it can be seen: who sends it sees that nothing follows
                 closedAt = end() + frame.length;
-            to.limit += frame.length;
+            to.mark += Segment.mark(opcode == Opcode.TEXT ? 1 : 0, frame.length);
             if (!fits) {
                 // next before tail: when the end of the log shows the frame, a cursor at the end of the
                 // segment before already finds its way to it.
                 from.next = to;
                 tail = to;
             }
+            return cursor;
+        }
+
+        /** A cursor behind the last frame. */
+        Cursor now() {
+            Segment last = tail;
+            return new Cursor(this, last, last.mark);
         }
 
         /** The offset behind the last frame. */
         long end() {
             Segment last = tail;
-            return last.base + last.limit;
+            return last.base + last.limit();
         }
 
         /** Whether a cursor at this offset has passed the close frame. */
         boolean isClosedAt(long offset) { return offset >= closedAt; }
     }
 
+    /** What a listener has asked for of the past: pieces of the plain log, from a cursor on. */
+    interface Past {
+        Cursor from();
+
+        /** Where the next piece begins, at this place of a segment's bytes or behind it, at the end at most. */
+        int begin(byte[] frames, int at, int end);
+
+        /** The mark where a piece ends. @param mark that of its beginning */
+        long end(byte[] frames, long mark, int end);
+    }
+
+    /** Where a listener begins.
+     * @param past null, or what it is sent before it goes on at next
+     * @param live the end of the past, in the plain log; the cursor next is at the same frame
+     * @param next of its own log */
+    record Start(Past past, Cursor live, Cursor next) {
+        Cursor from() { return past == null ? next : past.from(); }
+    }
+
     // ---- 12. Listener (RFC 6455 §5.5, §7) -----------------------------------------------------------------
     // One connection after its opening handshake. It is written to by the thread that holds its write lock,
     // always whole frames, and read by one thread, which also ends it.
+
+    /** Why the server ended a listener: a name for the counters, a text for the log. */
+    record Drop(String reason, String text) { }
 
     /** A listener. Not final: the tests have one that sends back what it gets. */
     static class Listener implements Sink {
         final Socket socket;
         final OutputStream out;
         final FrameReader reader;
-        final StreamLog stream;
+        final boolean deflate;              // it is one of the compressed log, or will be
         final ReentrantLock writeLock = new ReentrantLock(true); // fair: see catchUp
 
         // The cursor, which rests between two frames. It moves under writeLock only.
+        volatile StreamLog stream;  // null while it changes: see moveTo
         private Segment segment;
-        volatile long offset;               // in the log
+        volatile long offset;       // in the log
+        private int messages;       // of the segment, before the cursor
+        private Start start;        // while what it is sent is history, then null
 
         volatile boolean ended;     // nothing goes out any more: a close frame did (§5.5.1), or it was reset
-        volatile String dropped;    // why the server ended it, or null
+        volatile Drop dropped;      // why the server ended it, or null
         volatile boolean straggling; // its lane passes it over: see Lane
 
         Runnable wake = () -> { };  // tells its lane that there is more to send; set before it is read
@@ -1796,20 +1880,35 @@ public final class NanoStreamWs {
         long heard;                 // lastRead at the last ping
         int unanswered;             // pings
 
-        /** Takes the cursor, so that a client that then sees the answer to its handshake misses no message.
-         * @param rest what was read beyond the request's head */
-        Listener(Socket socket, byte[] rest, StreamLog stream, Accepted accepted, Bounds bounds)
+        /** @param rest what was read beyond the request's head */
+        Listener(Socket socket, byte[] rest, Start start, Accepted accepted, Bounds bounds)
                 throws IOException {
             this.socket = socket;
             this.out = socket.getOutputStream();
             this.reader = new FrameReader(socket.getInputStream(), rest, accepted, bounds, this);
-            this.stream = stream;
-            this.segment = stream.tail;
-            this.offset = segment.base + segment.limit;
+            this.deflate = accepted.deflate();
+            moveTo(start.from());
+            if (start.past != null) {
+                this.start = start;
+                straggling = true; // its lane does not wait for what it is sent of the past
+            }
+        }
+
+        private void moveTo(Cursor cursor) {
+            stream = null; // so lag sees the old log with the old offset, or the new one with the new
+            segment = cursor.segment;
+            messages = Segment.messages(cursor.mark);
+            offset = cursor.offset();
+            stream = cursor.log;
         }
 
         /** Bytes of the log that it has not been sent and still has to be. */
-        long lag() { return ended ? 0 : stream.end() - offset; }
+        long lag() {
+            StreamLog log = stream;
+            if (ended || log == null) return 0;
+            long lag = log.end() - offset;
+            return log == stream ? lag : 0; // else the offset may be that of another log
+        }
 
         /** Writes what the log has and the listener has not. A thread that keeps it from this, since it holds
          * the write lock for another frame, wakes the lane after that.
@@ -1836,12 +1935,28 @@ public final class NanoStreamWs {
         /** Writes the rest of a segment by one write, and moves the cursor behind it. */
         void writeSegment() throws IOException {
             if (lag() <= 0) return; // another thread was faster, or it has ended
-            Segment next = segment.next; // read before the limit, which is final if there is a next
-            if (next != null && offset == next.base)
+            if (start != null && offset >= start.live.offset()) {
+                moveTo(start.next);
+                start = null;
+            }
+            Segment next = segment.next; // read before the mark, which is final if there is a next
+            if (next != null && offset == next.base) {
                 segment = next;
-            int position = (int) (offset - segment.base);
-            int limit = segment.limit;
-            out.write(segment.bytes, position, limit - position);
+                messages = 0;
+            }
+            int from = (int) (offset - segment.base);
+            long mark = segment.mark;
+            if (start != null) {
+                long live = start.live.offset() - segment.base;
+                int end = (int) Math.min(Segment.limit(mark), live);
+                from = start.past.begin(segment.bytes, from, end);
+                mark = start.past.end(segment.bytes, Segment.mark(messages, from), end);
+            }
+            int limit = Segment.limit(mark);
+            out.write(segment.bytes, from, limit - from);
+            stream.bytesSent.add(limit - from);
+            stream.messagesSent.add(Segment.messages(mark) - messages);
+            messages = Segment.messages(mark);
             offset = segment.base + limit;
             if (stream.isClosedAt(offset))
                 ended = true;
@@ -1862,7 +1977,7 @@ public final class NanoStreamWs {
                     // §5.5.3: a pong wants no answer; that it came is what the heartbeat looks for
                 }
             } catch (ProtocolException e) { // §7.1.7: send the code, process nothing more, close
-                dropped = e.code + " " + e.getMessage();
+                dropped = new Drop("protocol_" + e.code, e.code + " " + e.getMessage());
                 send(Opcode.CLOSE, false, Frame.closePayload(e.code, e.getMessage()));
                 Http.lingeringClose(socket);
             } catch (IOException e) {
@@ -1900,6 +2015,7 @@ public final class NanoStreamWs {
                 if (opcode == Opcode.CLOSE) {
                     ended = true;
                     segment = null; // it may linger, and would keep the log
+                    start = null;
                 }
             } catch (IOException e) {
                 reset(null);
@@ -1910,9 +2026,11 @@ public final class NanoStreamWs {
                 wake.run(); // the log is the lane's affair: this thread has to read
         }
 
+        void drop(String reason, String text) { reset(new Drop(reason, text)); }
+
         /** Resets the connection, the only way to end one that takes nothing; its reader then finds that out.
          * @param why the reason, or null if the connection was broken already */
-        void reset(String why) {
+        void reset(Drop why) {
             // Before the socket is closed: its reader, which then fails, logs this. Of two reasons that come
             // at once, either will do.
             if (dropped == null)
@@ -1971,11 +2089,12 @@ public final class NanoStreamWs {
             if (lag <= 0)
                 watched.remove(listener);
             else if (lag > maxLag)
-                listener.reset("it is " + lag + " bytes behind (--max-lag)");
+                listener.drop("max_lag", "it is " + lag + " bytes behind (--max-lag)");
             else if (offset != watch.offset)
                 watched.put(listener, new Watch(offset, time));
             else if (time - watch.since > writeTimeout)
-                listener.reset("one write stood for " + writeTimeout / 1_000_000 + " ms (--write-timeout)");
+                listener.drop("write_timeout",
+                    "one write stood for " + writeTimeout / 1_000_000 + " ms (--write-timeout)");
             // It may have fallen behind since its lag was read, and a sweep have found it watched still.
             if (lag <= 0 && listener.lag() > 0)
                 watch(listener);
@@ -2015,7 +2134,8 @@ public final class NanoStreamWs {
                 wake();
             if (listener.lag() > 0) // if the write of the next line blocks, no sweep may ever come by
                 watchdog.watch(listener);
-            listener.catchUp();
+            if (!listener.straggling)
+                listener.catchUp();
         }
 
         /** Walks the lane: the one in charge goes on for ever, one that only relieves it sweeps once. */
@@ -2115,20 +2235,37 @@ public final class NanoStreamWs {
         }
     }
 
+    /** A message that is to be broadcast. It may say when it was seen. */
+    interface Message {
+        /** What goes out. @param seen microseconds of Unix time, more than those of the message before */
+        byte[] at(long seen);
+    }
+
+    /** Turns a message into what listeners get. Most stay as they are. */
+    interface Translation { Message translate(byte[] message, String text) throws Refusal; }
+
+    /** Is told of each message where it begins in the plain log, under appending. */
+    interface Keeper { void keep(long seen, Cursor from); }
+
     /** The log, the lanes, and the listeners in them. */
     static class Broadcaster {
         final StreamLog plain = new StreamLog();
         final StreamLog compressed = new StreamLog(); // the same frames, the messages compressed
         final Watchdog watchdog;
+        final InstantSource clock;
+        final Keeper keeper;
         final List<Lane> lanes = new ArrayList<>();
 
         final ReentrantLock appending = new ReentrantLock();
         // Under appending:
         final Deflater deflater = new Deflater(Deflater.DEFAULT_COMPRESSION, true);
         private int compressedListeners; // of the compressed log, which is written while there are any
+        private long lastSeen;           // microseconds of Unix time
 
         /** A listener may be maxLag bytes behind, and one write to it may stand for writeTimeout. */
-        Broadcaster(long maxLag, Duration writeTimeout) {
+        Broadcaster(long maxLag, Duration writeTimeout, InstantSource clock, Keeper keeper) {
+            this.clock = clock;
+            this.keeper = keeper;
             watchdog = new Watchdog(maxLag, writeTimeout);
             for (int i = 0; i < Limits.LANES; i++)
                 lanes.add(new Lane(plain, watchdog));
@@ -2138,7 +2275,7 @@ public final class NanoStreamWs {
         /** Broadcasts a message, and returns when the lanes are within WINDOW of it, so that a publisher that
          * waits for that cannot outrun the server. @return false, with nothing broadcast, if the stream has
          * been closed */
-        boolean publish(byte[] message) {
+        boolean publish(Message message) {
             boolean open = send(Opcode.TEXT, message);
             if (!open) return false;
             long end = plain.end(); // what others publish meanwhile is their affair
@@ -2149,13 +2286,18 @@ public final class NanoStreamWs {
 
         /** Sends a frame to every listener, in its place among the messages. The close frame is the last.
          * @return false, with nothing sent, if the stream has been closed */
-        boolean send(Opcode opcode, byte[] payload) {
+        boolean send(Opcode opcode, Message message) {
             appending.lock();
             try {
                 if (plain.isClosedAt(plain.end())) return false;
+                Instant now = clock.instant();
+                lastSeen = Math.max(lastSeen + 1, ChronoUnit.MICROS.between(Instant.EPOCH, now));
+                byte[] payload = message.at(lastSeen);
                 if (compressedListeners > 0)
                     appendCompressed(opcode, payload); // before the plain log: its end wakes the lanes
-                plain.append(Frame.of(opcode, false, payload), opcode == Opcode.CLOSE);
+                Cursor from = plain.append(opcode, Frame.of(opcode, false, payload));
+                if (opcode == Opcode.TEXT)
+                    keeper.keep(lastSeen, from);
             } finally {
                 appending.unlock();
             }
@@ -2168,33 +2310,52 @@ public final class NanoStreamWs {
         void appendCompressed(Opcode opcode, byte[] payload) {
             boolean text = opcode == Opcode.TEXT; // a control frame is not compressed (RFC 7692 §5)
             byte[] sent = text ? Frame.compress(deflater, payload) : payload;
-            compressed.append(Frame.of(opcode, text, sent), opcode == Opcode.CLOSE);
+            compressed.append(opcode, Frame.of(opcode, text, sent));
         }
 
-        /** The log for a listener to be. It is counted before it takes its cursor, so from there the log has
-         * everything. leave undoes it. */
-        StreamLog join(boolean deflate) {
-            if (!deflate) return plain;
-            count(1);
-            return compressed;
-        }
-
-        /** A listener of the log has gone, or did not come to be. */
-        void leave(StreamLog stream) {
-            if (stream == compressed)
-                count(-1);
-        }
-
-        void count(int change) {
+        /** A listener is to be, and takes its cursor: from there on its log has everything. leave undoes it.
+         * @param past what it is sent before, or null */
+        Start join(boolean deflate, Past past) {
             appending.lock();
-            compressedListeners += change;
+            try {
+                if (deflate)
+                    compressedListeners++;
+                Cursor live = plain.now();
+                Cursor next = deflate ? compressed.now() : live;
+                return new Start(past, live, next);
+            } finally {
+                appending.unlock();
+            }
+        }
+
+        /** A listener has gone, or did not come to be. */
+        void leave(boolean deflate) {
+            appending.lock();
+            if (deflate)
+                compressedListeners--;
             appending.unlock();
+        }
+
+        /** Takes a listener in. */
+        void add(Listener listener) {
+            boolean behind = listener.straggling; // asked before it can be cleared
+            laneOf(listener).add(listener);
+            if (behind)
+                Thread.ofVirtual().start(() -> bringUpToDate(listener));
+        }
+
+        /** Sends a listener what it asked for of the past. Its lane passes it over until then. */
+        void bringUpToDate(Listener listener) {
+            while (!listener.catchUp())
+                LockSupport.parkNanos(1_000_000); // another thread writes to it, a pong most likely
+            listener.straggling = false;
+            listener.catchUp(); // after that: see Walker.sweep
         }
 
         /** The listener has gone. */
         void remove(Listener listener) {
             laneOf(listener).listeners.remove(listener);
-            leave(listener.stream);
+            leave(listener.deflate);
         }
 
         int size() {
@@ -2229,17 +2390,18 @@ public final class NanoStreamWs {
                     listener.unanswered++;
                 listener.heard = heard;
                 if (listener.unanswered > 1)
-                    listener.reset("it left two pings unanswered (--ping)");
+                    listener.drop("silent", "it left two pings unanswered (--ping)");
             }
             if (size() > 0)
-                send(Opcode.PING, new byte[0]);
+                send(Opcode.PING, seen -> new byte[0]);
         }
 
         /** Drops the listeners that do not finish a message. Called once a second. */
         void endUnfinished() {
             for (Listener listener : listeners())
                 if (listener.reader.isUnfinished())
-                    listener.reset("its message was not finished in " + Limits.MESSAGE_TIMEOUT + " s");
+                    listener.drop("unfinished",
+                        "its message was not finished in " + Limits.MESSAGE_TIMEOUT + " s");
         }
 
         /** Relieves the lanes that stand, and evicts the listeners that are stuck. Called every LOOK ms. */
@@ -2408,11 +2570,62 @@ public final class NanoStreamWs {
     /** What answers the plain requests for a path. */
     interface Route { byte[] answer(Instant now); }
 
+    /** What a connection is spoken over: TCP, or TLS over it. */
+    interface Transport {
+        /** The socket to read and write: the connection's, or one over it. Its close and its reset are those
+         * of the connection's. */
+        Socket open(Acceptor.Connection connection) throws IOException;
+    }
+
+    /** Who a client is, behind a proxy. */
+    interface Clients {
+        /** What the log calls it. */
+        String name(Socket socket, Request request);
+    }
+
+    /** What can be had of the past. */
+    interface History {
+        /** What a request asks for, or null. */
+        Past of(Request request) throws Refusal;
+    }
+
+    /** Where a feed publishes to. */
+    interface Outlet {
+        /** Returns when the message is taken: when as much is delivered that no more than WINDOW is left. */
+        void publish(byte[] message) throws Refusal;
+    }
+
+    /** A feed. */
+    interface Source {
+        /** Begins to take messages. */
+        void start();
+
+        /** Takes nothing more, and ends what is idle. Called until everything taken is answered.
+         * @return whether it is */
+        boolean drain();
+
+        void close();
+    }
+
+    /** A connection with a handshake in order.
+     * @param rest what was read behind it
+     * @param client see Clients
+     * @param peer the client and its origin */
+    record Candidate(
+            Acceptor.Connection connection,
+            Socket socket,
+            byte[] rest,
+            String client,
+            String peer) { }
+
     /** The listeners' port: a handshake that is in order makes a listener of a connection, a plain request
      * gets an answer. */
     record Door(
             Acceptor acceptor, // its open connections are those that are no listeners
+            Transport transport,
+            Clients clients,
             Handshake handshake,
+            History history,
             UsedTokens usedTokens,
             Broadcaster broadcaster,
             Map<String, Route> routes, // by path
@@ -2425,23 +2638,27 @@ public final class NanoStreamWs {
         void start() { acceptor.start(this::receive); }
 
         void receive(Acceptor.Connection connection) throws IOException {
-            Socket socket = connection.socket;
+            Socket socket = transport.open(connection);
             OutputStream out = socket.getOutputStream();
             RequestReader reader = new RequestReader(socket, out, connection::grow);
             String peer = Http.remote(socket);
             byte[] answer;
             try {
                 Request request = reader.head(Limits.HEAD_TIMEOUT);
+                String client = clients.name(socket, request);
                 String origin = request.field("origin");
-                peer += origin == null ? " without origin" : " origin " + EventLog.quote(origin);
+                peer = client + (origin == null ? " without origin" : " origin " + EventLog.quote(origin));
                 if (Handshake.isMeant(request)) {
                     Accepted accepted = handshake.judge(request, clock.instant());
-                    admit(connection, reader.rest(), accepted, peer);
+                    Past past = history.of(request);
+                    Candidate candidate =
+                        new Candidate(connection, socket, reader.rest(), client, peer);
+                    admit(candidate, accepted, past);
                     return;
                 }
                 answer = answer(request);
             } catch (Refusal refusal) {
-                events.add(Event.REFUSED, peer + ": " + refusal.getMessage());
+                events.refused(Event.REFUSED, peer, refusal);
                 answer = Http.refusal(refusal.why, Fields.CLOSE, clock.instant());
             }
             out.write(reader.answer(answer));
@@ -2458,21 +2675,20 @@ public final class NanoStreamWs {
 
         /** Admits a listener whose handshake is in order, or refuses it. The token is claimed last: what else
          * can refuse the listener does not use it up. */
-        void admit(Acceptor.Connection connection, byte[] rest, Accepted accepted, String peer)
-                throws IOException, Refusal {
-            Socket socket = connection.socket;
-            if (rest.length > Limits.READ_BUFFER) // it would stay with a listener that takes nothing
+        void admit(Candidate candidate, Accepted accepted, Past past) throws IOException, Refusal {
+            Socket socket = candidate.socket;
+            if (candidate.rest.length > Limits.READ_BUFFER) // it would stay with one that takes nothing
                 throw Http.malformed("frames before the answer"); // §4.1: the client "MUST wait"
-            StreamLog stream = broadcaster.join(accepted.deflate());
             boolean admitted = false;
+            // 1. the cursor, before the answer: a client that has seen that misses no message
+            Start start = broadcaster.join(accepted.deflate(), past);
             try {
-                // 1. a place
+                // 2. a place
                 int taken = places.incrementAndGet();
                 if (taken > maxListeners)
                     throw new Refusal(Rejection.FULL, "the most is " + maxListeners
                         + " (--max-listeners, ulimit -n, -Xmx)");
-                // 2. the cursor
-                Listener listener = new Listener(socket, rest, stream, accepted, Bounds.LISTENER);
+                Listener listener = new Listener(socket, candidate.rest, start, accepted, Bounds.LISTENER);
                 // 3. not while draining. Drain sets the flag, then appends the close frame and counts the
                 // places; here it is asked after the place and the cursor are taken. So a listener that gets
                 // past this line gets the close frame, and is waited for.
@@ -2482,52 +2698,65 @@ public final class NanoStreamWs {
                     usedTokens.claim(accepted.claims());
                 // 5. The connection is this thread's now, and not closed any more to make room. That comes
                 // after the token: a connection that is refused still lingers, and has to count as long.
-                if (!acceptor.unproven.remove(connection)) throw new IOException("closed to make room");
+                if (!acceptor.unproven.remove(candidate.connection))
+                    throw new IOException("closed to make room");
                 socket.getOutputStream().write(accepted.response());
                 socket.setSoTimeout(0);
-                broadcaster.laneOf(listener).add(listener);
+                broadcaster.add(listener);
                 admitted = true;
-                events.add(Event.ADMITTED, peer + ", now " + broadcaster.size());
+                events.add(Event.ADMITTED, candidate.peer + ", now " + broadcaster.size());
                 // A fresh thread: the stack of this one would stay with every idle connection.
-                Thread.ofVirtual().start(reading(listener));
+                Thread.ofVirtual().start(reading(listener, candidate.client));
             } finally {
                 if (!admitted) {
-                    broadcaster.leave(stream);
+                    broadcaster.leave(accepted.deflate());
                     places.decrementAndGet();
                 }
             }
         }
 
-        /** Reads a listener until it goes. Returned, not called: that saves a frame on each idle stack. */
-        Runnable reading(Listener listener) {
+        /** Reads a listener until it goes. Returned, not called: that saves a frame on each idle stack.
+         * @param client see Clients */
+        Runnable reading(Listener listener, String client) {
             return () -> {
                 String how = null;
                 try {
                     how = listener.read();
                 } catch (RuntimeException | Error e) { // ends this connection and no other
                     events.fault(e);
-                    listener.reset("a fault of the server");
+                    listener.drop("fault", "a fault of the server");
                 }
                 broadcaster.remove(listener);
-                String dropped = listener.dropped;
-                String end = dropped == null ? ' ' + how : ": " + dropped;
-                events.add(dropped == null ? Event.LEFT : Event.DROPPED,
-                    Http.remote(listener.socket) + end + ", now " + broadcaster.size());
+                Drop dropped = listener.dropped;
+                String now = ", now " + broadcaster.size();
+                if (dropped == null)
+                    events.add(Event.LEFT, client + ' ' + how + now);
+                else
+                    events.add(Event.DROPPED, dropped.reason, client + ": " + dropped.text + now);
                 places.decrementAndGet(); // last: the end of the process waits for it
             };
         }
     }
 
-    // ---- 15. Feeds ----------------------------------------------------------------------------------------
-    // Where messages come from. Only POST stands here: other feeds are parts.
+    // ==== Part II. Parts ===================================================================================
+    // Each can be skipped by a reader who does not use it. A part names nothing of another part: what it
+    // plugs into is declared in Part I.
 
-    /** Turns a message into what listeners get. Most stay as they are. */
-    interface Translation { byte[] translate(byte[] message, String text) throws Refusal; }
+    // ---- 15. POST -----------------------------------------------------------------------------------------
+    // Messages that are posted by HTTP.
+    //
+    // Off unless: never off, but --feed can name other feeds only.
+    // Touches: the feed's port, on loopback by default.
+    // Implements: Outlet, Source (14).
+    // When it fails: the publisher gets the status of the refusal, and the log has the reason.
 
-    /** Checks messages, and broadcasts what the translation makes of them. */
-    record Publisher(Broadcaster broadcaster, Translation translation) {
+    /** Checks the messages of a feed, and broadcasts what the translation makes of them.
+     * @param last the time of the last one, or null; so far System.nanoTime() */
+    record Publisher(Broadcaster broadcaster, Translation translation, AtomicReference<Long> last)
+            implements Outlet {
         /** Broadcasts one message; returns when it is in the log and the lanes have got near it. */
-        void publish(byte[] message) throws Refusal {
+        @Override
+        public void publish(byte[] message) throws Refusal {
             if (message.length == 0) throw new Refusal(Rejection.BAD_MESSAGE, "it is empty");
             String text;
             try {
@@ -2537,23 +2766,8 @@ public final class NanoStreamWs {
             }
             boolean open = broadcaster.publish(translation.translate(message, text));
             if (!open) throw new Refusal(Rejection.DRAINING);
+            last.set(System.nanoTime());
         }
-
-        static Refusal tooLarge() {
-            return new Refusal(Rejection.MESSAGE_TOO_LARGE, "the most is " + Limits.MAX_MESSAGE + " bytes");
-        }
-    }
-
-    /** A feed. */
-    interface Source {
-        /** Begins to take messages. */
-        void start();
-
-        /** Takes nothing more, and ends what is idle. Called until everything taken is answered.
-         * @return whether it is */
-        boolean drain();
-
-        void close();
     }
 
     /** Takes messages by POST, one after the other on each connection. */
@@ -2561,6 +2775,8 @@ public final class NanoStreamWs {
             Acceptor acceptor,
             String path, // the only one that is taken, decoded; / takes any
             Publisher publisher,
+            Map<String, Route> routes, // what a GET gets, by path
+            LongConsumer waited, // told how long a publisher waited for its answer, in ns
             InstantSource clock,
             EventLog events) implements Source {
         static final byte[] CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n".getBytes(ISO_8859_1);
@@ -2600,18 +2816,24 @@ public final class NanoStreamWs {
             Rejection refused = null;
             try {
                 Request request = reader.head(idle);
+                Route route = routes.get(request.path());
+                boolean reads = List.of("GET", "HEAD").contains(request.method());
+                if (route != null && reads) {
+                    byte[] answer = route.answer(clock.instant());
+                    out.write(reader.answer(answer));
+                    return 0;
+                }
                 int length = judge(request);
                 if (request.has("expect") && request.http11())
                     out.write(CONTINUE); // RFC 9110 §10.1.1; flushed before the body is waited for
                 byte[] message = reader.body(length);
                 open = request.http11() && !request.lists("connection", "close"); // RFC 9112 §9.3
-                publisher.publish(message);
+                publish(message);
                 if (idle < Limits.FEED_IDLE)
                     acceptor.prove(connection);
                 idle = Limits.FEED_IDLE;
             } catch (Refusal refusal) {
-                String peer = Http.remote(connection.socket);
-                events.add(Event.FEED, peer + " refused: " + refusal.getMessage());
+                events.refused(Event.FEED, Http.remote(connection.socket) + " refused", refusal);
                 refused = refusal.why;
             }
             String fields = open ? "" : Fields.CLOSE;
@@ -2621,6 +2843,12 @@ public final class NanoStreamWs {
                 : Http.refusal(refused, fields, now);
             out.write(reader.answer(answer));
             return open ? idle : 0;
+        }
+
+        void publish(byte[] message) throws Refusal {
+            long before = System.nanoTime();
+            publisher.publish(message);
+            waited.accept(System.nanoTime() - before);
         }
 
         /** Judges a POST by its head. @return how many bytes of body there are to read */
@@ -2646,21 +2874,17 @@ public final class NanoStreamWs {
             if (field == null) throw new Refusal(Rejection.LENGTH_REQUIRED);
             if (!field.matches("[0-9]+")) throw Http.malformed("Content-Length is no number");
             long length = field.length() > 18 ? Long.MAX_VALUE : Long.parseLong(field);
-            if (length > Limits.MAX_MESSAGE) throw Publisher.tooLarge();
+            if (length > Limits.MAX_MESSAGE) throw Refusal.tooLarge();
             return (int) length;
         }
     }
-
-    // ==== Part II. Parts ===================================================================================
-    // Each can be skipped by a reader who does not use it. A part names nothing of another part: what it
-    // plugs into is declared in Part I.
 
     // ---- 16. Nano blocks ----------------------------------------------------------------------------------
     // A Nano node's callback is made into the flat object that listeners of this stream have always got.
     //
     // Off unless: never off, but a message that is no Nano node's callback passes unchanged.
     // Touches: nothing; it keeps counts of the last ten minutes.
-    // Implements: Translation (15).
+    // Implements: Translation (13).
     // When it fails: a callback that cannot be read is not broadcast, and the log says why. A POST gets 400.
 
     /** Blocks a second, over the whole seconds since the first block. */
@@ -2770,27 +2994,39 @@ public final class NanoStreamWs {
         static final int NANO_DIGITS = 30;      // 1 NANO is 10^30 raw
         static final int SHOWN_DIGITS = 15;     // decimals of NANO that are kept
         static final int RAW_BITS = 128;
+        static final int MAX_END = 128;         // bytes of seen, tps and tpm
+        static final List<String> AT_ITS_END = List.of("seen", "tps", "tpm");
         static final Pattern DECIMAL = Pattern.compile("[0-9]{1,39}");
         static final Pattern HEX = Pattern.compile("[0-9A-Fa-f]{1,32}");
-        final InstantSource clock;
         final long start = System.nanoTime();
         final Rate rate = new Rate();
 
-        NanoBlocks(InstantSource clock) { this.clock = clock; }
-
         @Override
-        public byte[] translate(byte[] message, String text) throws Refusal {
+        public Message translate(byte[] message, String text) throws Refusal {
             Json json = parsed(text);
-            if (!isCallback(json)) return message;
-            long second = (System.nanoTime() - start) / 1_000_000_000; // the wall clock may be set meanwhile
-            byte[] flat;
+            if (!isCallback(json)) return seen -> message;
+            byte[] begun;
             try {
-                flat = flatten(json, clock.instant(), second, rate).getBytes(UTF_8);
+                begun = begin(json);
             } catch (Json.JsonException e) {
                 throw new Refusal(Rejection.BAD_MESSAGE, "its block cannot be read: " + e.getMessage());
             }
-            if (flat.length > Limits.MAX_MESSAGE) throw Publisher.tooLarge();
-            return flat;
+            if (begun.length > Limits.MAX_MESSAGE - MAX_END) throw Refusal.tooLarge();
+            return seen -> {
+                long second = (System.nanoTime() - start) / 1_000_000_000; // the clock may be set meanwhile
+                return end(begun, seen, rate.count(second));
+            };
+        }
+
+        /** Appends to a flat object what depends on when it is broadcast. */
+        static byte[] end(byte[] begun, long seen, Rate.Means means) {
+            String end = ",\"seen\":" + BigDecimal.valueOf(seen, 6)
+                + ",\"tps\":" + means.minute
+                + ",\"tpm\":" + 60 * means.tenMinutes + '}';
+            return ByteBuffer.allocate(begun.length + end.length())
+                .put(begun)
+                .put(end.getBytes(ISO_8859_1))
+                .array();
         }
 
         static Json parsed(String text) {
@@ -2809,10 +3045,10 @@ public final class NanoStreamWs {
             return block instanceof Json.Str || block instanceof Json.Obj;
         }
 
-        /** The flat object: the callback's members without block, the block's, which win, and is_send, seen,
-         * tps, tpm.
+        /** The flat object without its end: the callback's members without block, the block's, which win, and
+         * is_send.
          * @throws Json.JsonException if the block is no JSON object, or an amount no number of raw */
-        static String flatten(Json callback, Instant seen, long second, Rate rate) throws Json.JsonException {
+        static byte[] begin(Json callback) throws Json.JsonException {
             Map<String, Json> merged = new LinkedHashMap<>(members(callback));
             Json block = merged.remove("block");
             if (block instanceof Json.Str(var text))
@@ -2828,13 +3064,11 @@ public final class NanoStreamWs {
             }
             boolean isSend = isTrue(merged.get("is_send"));
             flat.put("is_send", new Json.Word(Boolean.toString(isSend)));
-            Rate.Means means = rate.count(second);
-            flat.put("seen", number(BigDecimal.valueOf(seen.toEpochMilli(), 3)));
-            flat.put("tps", number(means.minute));
-            flat.put("tpm", number(60 * means.tenMinutes));
+            AT_ITS_END.forEach(flat::remove);
             StringBuilder out = new StringBuilder(1024);
             JsonWriter.write(new Json.Obj(flat), out);
-            return out.toString();
+            out.setLength(out.length() - 1); // the brace: more members follow
+            return out.toString().getBytes(UTF_8);
         }
 
         static Json number(Number value) { return new Json.Num(value.toString()); }
@@ -2951,18 +3185,18 @@ public final class NanoStreamWs {
         }
     }
 
-    // ---- 21. Other feeds ----------------------------------------------------------------------------------
+    // ---- 21. Lines ----------------------------------------------------------------------------------------
     // Lines of standard input.
     //
     // Off unless: --feed - is given.
     // Touches: standard input, which a platform thread reads.
-    // Implements: Source (15).
+    // Implements: Source (14).
     // When it fails: the log says so; if there is no other feed, the server ends.
 
     /** Takes the lines of an input, a message each, until it ends. */
     record LineFeed(
             InputStream source,
-            Publisher publisher,
+            Outlet outlet,
             EventLog events,
             Consumer<Boolean> atEnd // told when the input has ended, and whether by a failure
     ) implements Source {
@@ -3029,10 +3263,10 @@ public final class NanoStreamWs {
                 message = Arrays.copyOf(message, message.length - 1);
             if (message.length == 0) return; // an empty line is no message
             try {
-                if (message.length > Limits.MAX_MESSAGE) throw Publisher.tooLarge();
-                publisher.publish(message);
+                if (message.length > Limits.MAX_MESSAGE) throw Refusal.tooLarge();
+                outlet.publish(message);
             } catch (Refusal refusal) {
-                events.add(Event.FEED, "- refused: " + refusal.getMessage());
+                events.refused(Event.FEED, "- refused", refusal);
             }
         }
     }
@@ -3200,7 +3434,7 @@ public final class NanoStreamWs {
     /** Visitors of all kinds. Each has a connection of this process to itself, says at once all that it has
      * to say, and reads to the end. The audience, two listeners, stays until they have.
      * @param door the one to come, but with a secret, used tokens and a log of its own */
-    record Rehearsal(Door door, PostFeed feed, Supplier<String> token) {
+    record Rehearsal(Door door, Acceptor.Handler feed, Supplier<String> token) {
         static final int TIME = 2_000; // ms, at most, for a visitor
         static final int BACKLOG = 50; // strangers may come to the port as well
         static final String HEAD = " HTTP/1.1\r\nHost: localhost\r\n";
@@ -3225,11 +3459,15 @@ public final class NanoStreamWs {
         static final String CLOSE = "\u0088\u0082\0\0\0\0\3\u00E8";
         static final String MALFORMED = "\u0088\0";
 
-        /** @param sign makes a token that is signed with a secret */
-        static void run(Door real, Translation translation, Function<byte[], String> sign) {
+        /** @param feed takes POSTs, and logs into what it is given
+         * @param sign makes a token that is signed with a secret */
+        static void run(
+                Door real,
+                Function<EventLog, Acceptor.Handler> feed,
+                Function<byte[], String> sign) {
             PrintStream nowhere = new PrintStream(OutputStream.nullOutputStream());
             try (EventLog silent = new EventLog(nowhere, real.clock)) {
-                of(real, translation, sign, silent).run();
+                of(real, feed.apply(silent), sign, silent).run();
             } catch (IOException e) {
                 real.events.add(Event.WARNING, "the rehearsal failed (" + e.getMessage()
                     + "); the server works all the same");
@@ -3238,7 +3476,7 @@ public final class NanoStreamWs {
 
         static Rehearsal of(
                 Door real,
-                Translation translation,
+                Acceptor.Handler feed,
                 Function<byte[], String> sign,
                 EventLog silent) {
             byte[] secret = new byte[32];
@@ -3253,12 +3491,16 @@ public final class NanoStreamWs {
             Handshake handshake = new Handshake(
                 origins,
                 secrets,
+                original.conditions,
                 original.leeway,
                 original.deflate);
             UsedTokens usedTokens = new UsedTokens(real.clock, original.leeway);
             Door door = new Door(
                 real.acceptor,
+                connection -> connection.socket, // not TLS, which has a rehearsal of its own
+                real.clients,
                 handshake,
+                real.history,
                 usedTokens,
                 real.broadcaster,
                 real.routes,
@@ -3267,8 +3509,6 @@ public final class NanoStreamWs {
                 silent,
                 new AtomicInteger(),
                 new AtomicBoolean());
-            Publisher publisher = new Publisher(real.broadcaster, translation);
-            PostFeed feed = new PostFeed(real.acceptor, "/", publisher, real.clock, silent);
             Supplier<String> token = () -> admitsAll ? "" : "?t=" + sign.apply(secret);
             return new Rehearsal(door, feed, token);
         }
@@ -3303,7 +3543,7 @@ public final class NanoStreamWs {
                 enter(loop, door::receive, listener(OFFER, PING + COMPRESSED + CLOSE)),
                 enter(loop, door::receive, listener("", PING + TEXT + MALFORMED)),
                 enter(loop, door::receive, "GET /?t=not.a.token" + UPGRADE + "\r\n" + CLOSE),
-                enter(loop, feed::takeAll, POST));
+                enter(loop, feed, POST));
             visitors.forEach(Rehearsal::read);
             door.broadcaster.listeners().forEach(door.broadcaster.watchdog::watch);
             door.broadcaster.look();
@@ -3337,40 +3577,152 @@ public final class NanoStreamWs {
         }
     }
 
-    // ==== Part III. Assembly ===============================================================================
-    // The only place that knows both the core and the parts.
-
-    // ---- 26. Settings -------------------------------------------------------------------------------------
-    // The command line, parsed once. What is wrong with it is said in one line.
+    // ---- 26. Options --------------------------------------------------------------------------------------
+    // The words of a command line, and what is wrong with them, in one line.
+    //
+    // Off unless: never off, but it is over before anything else begins.
+    // Touches: nothing.
+    // Implements: nothing; Settings reads by it.
+    // When it fails: the process ends with status 2, and the line says how it would be right.
 
     /** A command line that is wrong: one line that says what, and how it would be right. Exit status 2. */
     static class UsageException extends Exception {
         UsageException(String message) { super(message, null, false, false); }
     }
 
-    /** Where messages are posted to: a host as it was written, a port, and a decoded path. Standard input has
-     * the host "-". */
+    /** An option and its value, or null for one that stands alone. */
+    record Option(String name, String value) {
+        /** Those that take no value. */
+        static final Set<String> FLAGS = Set.of("no-deflate", "issued-after-start");
+        /** The arguments of nano-stream-ws (port=8081 host=... jwt_secret=... origin_whitelist=...). */
+        static final Map<String, String> ORIGINAL =
+            Map.of("port", "port", "host", "host", "jwt_secret", "secret", "origin_whitelist", "origin");
+
+        static List<Option> parse(String[] args) throws UsageException {
+            Deque<String> words = new ArrayDeque<>(List.of(args));
+            List<Option> options = new ArrayList<>();
+            while (!words.isEmpty())
+                options.add(take(words));
+            return options;
+        }
+
+        /** Takes an option and its value: what follows =, or the next word unless that is an option. */
+        static Option take(Deque<String> words) throws UsageException {
+            String word = words.pop();
+            String name = name(word);
+            int equals = word.indexOf('=');
+            boolean flag = FLAGS.contains(name);
+            if (flag && equals >= 0)
+                throw new UsageException("--" + name + " takes no value");
+            if (equals >= 0) return new Option(name, word.substring(equals + 1));
+            String next = words.peek();
+            boolean bare = flag || next == null || isOption(next);
+            String value = bare ? null : words.pop();
+            return new Option(name, value);
+        }
+
+        static boolean isOption(String word) {
+            boolean original = originalName(word) != null;
+            return original || word.startsWith("--");
+        }
+
+        /** The name of an option in the form of nano-stream-ws, name=value, or null. */
+        static String originalName(String word) {
+            int equals = word.indexOf('=');
+            return equals < 0 ? null : ORIGINAL.get(word.substring(0, equals));
+        }
+
+        static String name(String word) throws UsageException {
+            String part = word.split("=", 2)[0];
+            String name = part.startsWith("--") ? part.substring(2) : originalName(word);
+            if (name == null)
+                throw new UsageException(
+                    "unexpected argument " + EventLog.quote(part) + "; --help lists the options");
+            return name;
+        }
+
+        boolean isBare() { return value == null; }
+
+        /** The value, which there has to be. */
+        String text() throws UsageException {
+            if (value == null || value.isEmpty())
+                throw new UsageException("--" + name + " wants a value, as in --" + name + "=VALUE");
+            if (!value.equals(value.strip()))
+                throw new UsageException("--" + name + " begins or ends with a blank or a line end");
+            // One that the locale cannot decode stands for many: in a secret, everybody could guess it.
+            if (value.indexOf('\uFFFD') >= 0)
+                throw new UsageException("--" + name + " has a character that the locale cannot decode; "
+                    + "try LC_ALL=C.UTF-8, or --secret-file for a secret");
+            return value;
+        }
+
+        UsageException wants(String what) {
+            return new UsageException("--" + name + " wants " + what + ", got " + EventLog.quote(value));
+        }
+
+        long number(long least, long most) throws UsageException {
+            if (text().matches("[0-9]{1,18}")) {
+                long number = Long.parseLong(value);
+                if (number >= least && number <= most) return number;
+            }
+            String to = most >= Integer.MAX_VALUE ? " or more" : " to " + most;
+            throw wants("a whole number, " + least + to);
+        }
+
+        Duration seconds() throws UsageException {
+            if (text().matches("[0-9]{1,9}(\\.[0-9]{1,3})?"))
+                return Duration.ofMillis(new BigDecimal(value).movePointRight(3).longValueExact());
+            throw wants("seconds, as in 10 or 0.5");
+        }
+
+        Duration positive() throws UsageException {
+            Duration duration = seconds();
+            if (duration.isZero())
+                throw new UsageException("--" + name + " wants more than 0 seconds");
+            return duration;
+        }
+
+        /** The elements of a list with commas. */
+        List<String> list() throws UsageException {
+            String[] elements = text().split(",", -1);
+            return Stream.of(elements).map(String::strip).toList();
+        }
+    }
+
+    /** Where messages come from: a host as it was written, a port, and a decoded path. Standard input has the
+     * host "-". */
     record Feed(String host, int port, String path) {
         static final Pattern FORM = Pattern.compile(
             "http://([0-9A-Za-z_.-]+|\\[[0-9A-Fa-f:.]+])(?::([0-9]{1,5})?)?(/[!-\"$->@-~]*)?");
 
-        /** A feed, or null where the text is none. */
-        static Feed parse(String text) {
+        /** A feed. What is wrong is not repeated: the path may be a secret. */
+        static Feed parse(String text) throws UsageException {
             if (text.equals("-")) return new Feed("-", 0, "");
             Matcher match = FORM.matcher(text);
-            if (!match.matches()) return null;
-            String port = match.group(2) == null ? "80" : match.group(2);
+            if (!match.matches()) throw wrong();
+            String digits = match.group(2) == null ? "80" : match.group(2);
+            int port = Integer.parseInt(digits);
+            if (port > 65535) throw wrong();
             String path = match.group(3) == null ? "/" : match.group(3);
             try {
-                path = Http.percentDecode(path);
+                return new Feed(match.group(1), port, Http.percentDecode(path));
             } catch (Refusal e) {
-                return null;
+                throw wrong();
             }
-            return new Feed(match.group(1), Integer.parseInt(port), path);
+        }
+
+        static UsageException wrong() {
+            return new UsageException("--feed wants http://HOST:PORT/PATH or -");
         }
 
         boolean isStandardInput() { return host.equals("-"); }
     }
+
+    // ==== Part III. Assembly ===============================================================================
+    // The only place that knows both the core and the parts.
+
+    // ---- 28. Settings -------------------------------------------------------------------------------------
+    // The command line, parsed once.
 
     /** What the command line asked for: a field an option, with its default. Set by the constructor only. */
     static class Settings {
@@ -3399,10 +3751,6 @@ public final class NanoStreamWs {
               --no-deflate             do not compress for listeners that can have it (permessage-deflate)
               --help, --version
             """.formatted(VERSION);
-        /** The arguments of nano-stream-ws (port=8081 host=... jwt_secret=... origin_whitelist=...). */
-        static final Map<String, String> ORIGINAL =
-            Map.of("port", "port", "host", "host", "jwt_secret", "secret", "origin_whitelist", "origin");
-
         String host = "0.0.0.0";
         int port = 8080;
         final List<byte[]> secrets = new ArrayList<>();
@@ -3426,11 +3774,15 @@ public final class NanoStreamWs {
                 throws UsageException, IOException {
             this.environment = environment;
             this.makeSecret = makeSecret;
-            Deque<String> words = new ArrayDeque<>(List.of(args));
-            while (!words.isEmpty())
-                parse(words);
+            for (Option option : Option.parse(args))
+                set(option);
             if (feeds.isEmpty())
-                set("feed", "http://127.0.0.1:3000/");
+                feeds.add(Feed.parse("http://127.0.0.1:3000/"));
+            check();
+        }
+
+        /** What is wrong with options together. */
+        void check() throws UsageException {
             if (!ping.isZero() && ping.toMillis() < 100) // the pongs would look like a flood
                 throw new UsageException("--ping wants 0 for none, or 0.1 seconds or more");
             if (feeds.stream().filter(Feed::isStandardInput).count() > 1)
@@ -3440,53 +3792,32 @@ public final class NanoStreamWs {
                     + "or --secret with NANO_STREAM_SECRET set");
         }
 
-        /** Takes an option and its value: what follows =, or the next word unless that is an option. */
-        void parse(Deque<String> words) throws UsageException, IOException {
-            String word = words.pop();
-            String name = name(word);
-            int equals = word.indexOf('=');
-            String next = words.peek();
-            boolean nextIsValue = next != null && !isOption(next) && !name.equals("no-deflate");
-            if (equals >= 0 && name.equals("no-deflate"))
-                throw new UsageException("--no-deflate takes no value");
-            if (equals >= 0)
-                set(name, word.substring(equals + 1));
-            else if (nextIsValue)
-                set(name, words.pop());
-            else
-                set(name, bare(name));
-        }
-
         /** Whether a client with this Origin field, or null for none, is admitted. */
         boolean admits(String origin) { return origins.isEmpty() || Origin.isAdmitted(origins, origin); }
 
-        static boolean isOption(String word) {
-            return word.startsWith("--") || originalName(word) != null;
+        void set(Option option) throws UsageException, IOException {
+            switch (option.name()) {
+                case "host" -> host = option.text();
+                case "port" -> port = (int) option.number(0, 65535);
+                case "secret" -> addSecret(option.isBare() ? bareSecret() : option.value());
+                case "secret-file" -> addSecret(Issuer.readSecret(option.text()));
+                case "token" -> token = option.isBare() ? Duration.ofSeconds(10) : option.positive();
+                case "leeway" -> leeway = option.seconds();
+                case "origin" -> addOrigins(option);
+                case "feed" -> feeds.add(Feed.parse(option.text()));
+                case "ping" -> ping = option.seconds();
+                case "max-listeners" -> maxListeners = (int) option.number(1, Integer.MAX_VALUE);
+                case "max-lag" -> maxLag = option.number(2 * Limits.MAX_MESSAGE, Long.MAX_VALUE);
+                case "write-timeout" -> writeTimeout = option.positive();
+                case "drain" -> drain = option.seconds();
+                case "no-deflate" -> deflate = false;
+                default -> throw new UsageException("unknown option " + EventLog.quote("--" + option.name())
+                    + "; --help lists them");
+            }
         }
 
-        /** The name of an option in the form of nano-stream-ws, name=value, or null. */
-        static String originalName(String word) {
-            int equals = word.indexOf('=');
-            return equals < 0 ? null : ORIGINAL.get(word.substring(0, equals));
-        }
-
-        static String name(String word) throws UsageException {
-            String part = word.split("=", 2)[0];
-            String name = part.startsWith("--") ? part.substring(2) : originalName(word);
-            if (name == null)
-                throw new UsageException("unexpected argument " + EventLog.quote(part)
-                    + "; --help lists the options");
-            return name;
-        }
-
-        /** The value of an option that stands alone; "" where it has to have one. */
-        String bare(String name) {
-            return switch (name) {
-                case "secret" -> bareSecret();
-                case "token" -> "10";
-                case "no-deflate" -> "yes";
-                default -> "";
-            };
+        void addSecret(String secret) throws UsageException {
+            secrets.add(new Option("secret", secret).text().getBytes(UTF_8));
         }
 
         String bareSecret() {
@@ -3497,77 +3828,18 @@ public final class NanoStreamWs {
             return newSecret;
         }
 
-        void set(String name, String value) throws UsageException, IOException {
-            switch (name) {
-                case "host" -> host = value;
-                case "port" -> port = (int) number(name, value, 0, 65535);
-                case "secret" -> secrets.add(value.getBytes(UTF_8));
-                case "secret-file" -> secrets.add(Issuer.readSecret(value).getBytes(UTF_8));
-                case "token" -> token = positive(name, value);
-                case "leeway" -> leeway = seconds(name, value);
-                case "origin" -> addOrigins(value);
-                case "feed" -> feeds.add(feed(value));
-                case "ping" -> ping = seconds(name, value);
-                case "max-listeners" -> maxListeners = (int) number(name, value, 1, Integer.MAX_VALUE);
-                case "max-lag" -> maxLag = number(name, value, 2 * Limits.MAX_MESSAGE, Long.MAX_VALUE);
-                case "write-timeout" -> writeTimeout = positive(name, value);
-                case "drain" -> drain = seconds(name, value);
-                case "no-deflate" -> deflate = false;
-                default -> throw new UsageException("unknown option " + EventLog.quote("--" + name)
-                    + "; --help lists them");
-            }
-            if (value.isEmpty())
-                throw new UsageException("--" + name + " wants a value, as in --" + name + "=VALUE");
-            if (!value.equals(value.strip()))
-                throw new UsageException("--" + name + " begins or ends with a blank or a line end");
-            // One that the locale cannot decode stands for many: in a secret, everybody could guess it.
-            if (value.indexOf('\uFFFD') >= 0)
-                throw new UsageException("--" + name + " has a character that the locale cannot decode; "
-                    + "try LC_ALL=C.UTF-8, or --secret-file for a secret");
-        }
-
-        void addOrigins(String list) throws UsageException {
-            for (String text : list.split(",", -1)) {
-                Origin origin = Origin.parse(text.strip());
+        void addOrigins(Option option) throws UsageException {
+            for (String text : option.list()) {
+                Origin origin = Origin.parse(text);
                 if (origin == null)
                     throw new UsageException("--origin wants example.com, *.example.com or "
-                        + "https://example.com:8443, comma-separated, got " + EventLog.quote(text.strip()));
+                        + "https://example.com:8443, comma-separated, got " + EventLog.quote(text));
                 origins.add(origin);
             }
         }
-
-        static long number(String name, String value, long least, long most) throws UsageException {
-            if (value.matches("[0-9]{1,18}")) {
-                long number = Long.parseLong(value);
-                if (number >= least && number <= most) return number;
-            }
-            String to = most >= Integer.MAX_VALUE ? " or more" : " to " + most;
-            throw new UsageException("--" + name + " wants a whole number, " + least + to + ", got "
-                + EventLog.quote(value));
-        }
-
-        static Duration seconds(String name, String value) throws UsageException {
-            if (value.matches("[0-9]{1,9}(\\.[0-9]{1,3})?"))
-                return Duration.ofMillis(new BigDecimal(value).movePointRight(3).longValueExact());
-            throw new UsageException("--" + name + " wants seconds, as in 10 or 0.5, got "
-                + EventLog.quote(value));
-        }
-
-        static Duration positive(String name, String value) throws UsageException {
-            Duration duration = seconds(name, value);
-            if (duration.isZero()) throw new UsageException("--" + name + " wants more than 0 seconds");
-            return duration;
-        }
-
-        static Feed feed(String value) throws UsageException {
-            Feed feed = Feed.parse(value);
-            if (feed == null || feed.port > 65535)
-                throw new UsageException("--feed wants http://HOST:PORT/PATH or -"); // the path may be secret
-            return feed;
-        }
     }
 
-    // ---- 27. Server ---------------------------------------------------------------------------------------
+    // ---- 29. Server ---------------------------------------------------------------------------------------
     // Puts the core and the parts together, keeps time, and shuts down.
 
     /** The server: wiring and timers. */
@@ -3580,7 +3852,7 @@ public final class NanoStreamWs {
         final Broadcaster broadcaster;
         final Handshake handshake;
         final UsedTokens usedTokens;
-        final Publisher publisher;
+        final Translation translation = new NanoBlocks();
         final List<Source> feeds = new ArrayList<>();
         final ReentrantLock closing = new ReentrantLock();
         final CountDownLatch closed = new CountDownLatch(1);
@@ -3592,18 +3864,23 @@ public final class NanoStreamWs {
             this.settings = settings;
             this.clock = clock;
             this.events = events;
-            broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout);
-            handshake = new Handshake(settings::admits, settings.secrets, settings.leeway, settings.deflate);
+            Keeper keeper = (seen, from) -> { };
+            broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout, clock, keeper);
+            Conditions conditions = Jwt::checkNoAudience;
+            handshake = new Handshake(settings::admits, settings.secrets, conditions, settings.leeway,
+                settings.deflate);
             usedTokens = new UsedTokens(clock, settings.leeway);
-            publisher = new Publisher(broadcaster, new NanoBlocks(clock));
         }
 
         /** Binds the ports. @throws IOException if one cannot be had; it says which and why */
         void bind() throws IOException {
             Acceptor acceptor = new Acceptor(settings.host, settings.port, events);
-            door = new Door(acceptor, handshake, usedTokens, broadcaster, routes(),
-                Math.min(settings.maxListeners, Limits.MAX_LISTENERS), clock, events, new AtomicInteger(),
-                new AtomicBoolean());
+            Transport transport = connection -> connection.socket;
+            Clients clients = (socket, request) -> Http.remote(socket);
+            History history = request -> null;
+            int maxListeners = Math.min(settings.maxListeners, Limits.MAX_LISTENERS);
+            door = new Door(acceptor, transport, clients, handshake, history, usedTokens, broadcaster,
+                routes(), maxListeners, clock, events, new AtomicInteger(), new AtomicBoolean());
             for (Feed feed : settings.feeds)
                 feeds.add(feed(feed));
         }
@@ -3612,7 +3889,10 @@ public final class NanoStreamWs {
         void rehearse() {
             Function<byte[], String> sign = secret ->
                 Issuer.sign(secret, clock.instant(), Duration.ofMinutes(1));
-            Rehearsal.run(door, new NanoBlocks(clock), sign);
+            Publisher publisher = new Publisher(broadcaster, new NanoBlocks(), new AtomicReference<>());
+            Function<EventLog, Acceptor.Handler> feed = log ->
+                postFeed(door.acceptor, "/", publisher, log)::takeAll;
+            Rehearsal.run(door, feed, sign);
         }
 
         /** Starts to accept. */
@@ -3667,13 +3947,20 @@ public final class NanoStreamWs {
         }
 
         Source feed(Feed feed) throws IOException {
+            Publisher publisher = new Publisher(broadcaster, translation, new AtomicReference<>());
             if (!feed.isStandardInput()) {
                 Acceptor acceptor = new Acceptor(feed.host, feed.port, events);
-                return new PostFeed(acceptor, feed.path, publisher, clock, events);
+                return postFeed(acceptor, feed.path, publisher, events);
             }
             if (LineFeed.isStandardInputClosed())
                 throw new IOException("--feed - wants standard input: it is closed");
             return new LineFeed(System.in, publisher, events, this::lineFeedEnded);
+        }
+
+        PostFeed postFeed(Acceptor acceptor, String path, Publisher publisher, EventLog log) {
+            Map<String, Route> routes = Map.of();
+            LongConsumer waited = ns -> { };
+            return new PostFeed(acceptor, path, publisher, routes, waited, clock, log);
         }
 
         void lineFeedEnded(boolean failed) {
@@ -3733,13 +4020,13 @@ public final class NanoStreamWs {
             feeds.forEach(Source::drain);
             // 2. the close frame, behind everything that was taken
             byte[] goodbye = Frame.closePayload(CloseCode.GOING_AWAY, "server is shutting down");
-            broadcaster.send(Opcode.CLOSE, goodbye);
+            broadcaster.send(Opcode.CLOSE, seen -> goodbye);
             // 3. listeners answer it and go, publishers get their answers
             while (!isDone() && System.nanoTime() < deadline)
                 LockSupport.parkNanos(1_000_000);
             // 4. the rest is reset, and has a moment for its log lines
             List<Listener> late = broadcaster.listeners();
-            late.forEach(listener -> listener.reset("it was still there when --drain was over"));
+            late.forEach(listener -> listener.drop("drain", "it was still there when --drain was over"));
             long end = System.nanoTime() + Limits.LINGER * 1_000_000L;
             while (door.places.get() > 0 && System.nanoTime() < end)
                 LockSupport.parkNanos(1_000_000);
@@ -3759,7 +4046,7 @@ public final class NanoStreamWs {
         }
     }
 
-    // ---- 28. main -----------------------------------------------------------------------------------------
+    // ---- 30. main -----------------------------------------------------------------------------------------
 
     /** Exit status: 0; 1 when something failed; 2 for a command line that is wrong. */
     public static void main(String[] args) throws Exception {

@@ -27,7 +27,7 @@ class BroadcasterTest {
         AtomicInteger answered = new AtomicInteger();
         Thread publisher = Thread.ofPlatform().daemon().start(() -> {
             for (int i = 0; i < 20; i++) {
-                broadcaster.publish(LARGE);
+                broadcaster.publish(seen -> LARGE);
                 answered.incrementAndGet();
             }
         });
@@ -50,7 +50,7 @@ class BroadcasterTest {
         broadcaster.lanes.get(0).add(held.listener(broadcaster.plain));
         NanoStreamWs.Lane empty = broadcaster.lanes.get(1);
         TestServer.await("the empty lane sleeps", () -> empty.walker.thread.getState() == Thread.State.WAITING);
-        Thread publisher = Thread.ofPlatform().daemon().start(() -> broadcaster.publish(new byte[2 * WINDOW]));
+        Thread publisher = Thread.ofPlatform().daemon().start(() -> broadcaster.publish(seen -> new byte[2 * WINDOW]));
         TestServer.await("the publisher waits", () -> publisher.getState() == Thread.State.TIMED_WAITING);
         empty.add(HeldSocket.free().listener(broadcaster.plain));
         held.letGo();
@@ -66,7 +66,7 @@ class BroadcasterTest {
         broadcaster.lanes.getFirst().add(listener);
         listener.writeLock.lock();
         try {
-            broadcaster.send(NanoStreamWs.Opcode.TEXT, new byte[1]);
+            broadcaster.send(NanoStreamWs.Opcode.TEXT, seen -> new byte[1]);
             TestServer.await("it is watched", () -> broadcaster.watchdog.watched.containsKey(listener));
             broadcaster.watchdog.look();
             assertTrue(broadcaster.watchdog.watched.containsKey(listener), "it is behind still");
@@ -89,7 +89,7 @@ class BroadcasterTest {
         NanoStreamWs.Listener straggler = socket.listener(broadcaster.plain);
         straggler.straggling = true;
         broadcaster.lanes.getFirst().add(straggler);
-        broadcaster.send(NanoStreamWs.Opcode.TEXT, new byte[1]);
+        broadcaster.send(NanoStreamWs.Opcode.TEXT, seen -> new byte[1]);
         TestServer.await("it is watched", () -> broadcaster.watchdog.watched.containsKey(straggler));
         assertEquals(List.of(), socket.frames());
     }
@@ -99,7 +99,7 @@ class BroadcasterTest {
         final List<Long> lags = Collections.synchronizedList(new ArrayList<>());
 
         Lagging(Long... lags) throws IOException {
-            super(HeldSocket.free(), new byte[0], new NanoStreamWs.StreamLog(), TestServer.PLAIN,
+            super(HeldSocket.free(), new byte[0], HeldSocket.now(new NanoStreamWs.StreamLog()), TestServer.PLAIN,
                 NanoStreamWs.Bounds.LISTENER);
             this.lags.addAll(List.of(lags));
         }

@@ -11,11 +11,14 @@ import java.io.PipedOutputStream;
 import java.io.PrintStream;
 import java.math.BigDecimal;
 import java.time.Duration;
+import java.time.Instant;
 import java.time.InstantSource;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -396,7 +399,7 @@ class FeedTest extends SharedServer {
                     "\"work\":\"13ae/0ea3\"", "\"subtype\":\"send\"", "\"is_send\":true", "\"amount\":90000",
                     "\"amount_raw\":90000000000000000000000000000000000", "\"balance\":5256157",
                     "\"balance_raw\":5256157000000000000000000000000000000", "\"tps\":1.0", "\"tpm\":60.0",
-                    "\"seen\":" + BigDecimal.valueOf(own.now.toEpochMilli(), 3)})
+                    "\"seen\":" + seen(own.now)})
                 assertTrue(flat.contains(member + ',') || flat.endsWith(member + '}'), member + " in " + flat);
             assertFalse(flat.contains("\"block\"") || flat.contains("nano_callback"), flat);
             assertEquals(13, flat.split("\":", -1).length - 1, flat);
@@ -407,25 +410,28 @@ class FeedTest extends SharedServer {
     void takesABlockThatIsAnObject() throws Exception {
         try (TestServer own = new TestServer(); RawClient listener = RawClient.admitted(own.port(), "/")) {
             assertEquals(200, own.post("{\"block\":{\"hash\":\"A\"}}"));
-            String seen = BigDecimal.valueOf(own.now.toEpochMilli(), 3).toString();
-            assertEquals("{\"hash\":\"A\",\"is_send\":false,\"seen\":" + seen + ",\"tps\":1.0,\"tpm\":60.0}",
+            assertEquals("{\"hash\":\"A\",\"is_send\":false,\"seen\":" + seen(own.now) + ",\"tps\":1.0,\"tpm\":60.0}",
                 listener.text());
         }
+    }
+
+    private static BigDecimal seen(Instant now) {
+        return BigDecimal.valueOf(ChronoUnit.MICROS.between(Instant.EPOCH, now), 6);
     }
 
     /** What {@code readLines} broadcasts of an input, and what it logs. */
     private record Lines(List<String> messages, String log) {
         static Lines of(InputStream input) throws Exception {
             ByteArrayOutputStream log = new ByteArrayOutputStream(), frames = new ByteArrayOutputStream();
-            NanoStreamWs.Broadcaster broadcaster = new NanoStreamWs.Broadcaster(MOST, Duration.ofSeconds(1));
+            NanoStreamWs.Broadcaster broadcaster = HeldSocket.unattended(MOST, Duration.ofSeconds(1));
             NanoStreamWs.Segment first = broadcaster.plain.tail;
             NanoStreamWs.Publisher publisher =
-                new NanoStreamWs.Publisher(broadcaster, new NanoStreamWs.NanoBlocks(InstantSource.system()));
+                new NanoStreamWs.Publisher(broadcaster, new NanoStreamWs.NanoBlocks(), new AtomicReference<>());
             try (var events = new NanoStreamWs.EventLog(new PrintStream(log, true, UTF_8), InstantSource.system())) {
                 new NanoStreamWs.LineFeed(input, publisher, events, failed -> { }).readLines();
             }
             for (NanoStreamWs.Segment segment = first; segment != null; segment = segment.next)
-                frames.write(segment.bytes, 0, segment.limit);
+                frames.write(segment.bytes, 0, segment.limit());
             DataInputStream in = new DataInputStream(new ByteArrayInputStream(frames.toByteArray()));
             List<String> messages = new ArrayList<>();
             while (in.available() > 0)

@@ -820,7 +820,8 @@ class FuzzTest {
             // The two MACs take some 5,000 bytes, and a header of escapes 150 for each of its own
             return within(256L * token.length() + 16 * 1024, () -> {
                 try {
-                    NanoStreamWs.Jwt.verify(token, List.of("other".getBytes(UTF_8), SECRET), NOW, Duration.ZERO);
+                    NanoStreamWs.Jwt.verify(token, List.of("other".getBytes(UTF_8), SECRET),
+                        NanoStreamWs.Jwt::checkNoAudience, NOW, Duration.ZERO);
                     return true;
                 } catch (NanoStreamWs.Refusal refusal) {
                     assertTrue(refusal.getMessage().matches("[ -~]+"), refusal::getMessage);

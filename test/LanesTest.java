@@ -42,7 +42,7 @@ class LanesTest {
     }
 
     private NanoStreamWs.Listener listener() throws IOException {
-        return new NanoStreamWs.Listener(socket, new byte[0], stream, TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
+        return new NanoStreamWs.Listener(socket, new byte[0], HeldSocket.now(stream), TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
     }
 
     /** A listener that is always behind, and to which nothing is written. */
@@ -50,7 +50,7 @@ class LanesTest {
         final List<Boolean> straggled = new ArrayList<>(); // at each call of catchUp
 
         Behind() throws IOException {
-            super(LanesTest.this.socket, new byte[0], LanesTest.this.stream, TestServer.PLAIN,
+            super(LanesTest.this.socket, new byte[0], HeldSocket.now(LanesTest.this.stream), TestServer.PLAIN,
                 NanoStreamWs.Bounds.LISTENER);
         }
 
@@ -76,7 +76,7 @@ class LanesTest {
             listener.wake = () -> woken[0] = true;
             listener.send(NanoStreamWs.Opcode.PONG, false, new byte[0]);
             assertFalse(woken[0], "it is behind nothing");
-            stream.append(MESSAGE, false);
+            stream.append(NanoStreamWs.Opcode.TEXT, MESSAGE);
             listener.send(NanoStreamWs.Opcode.PONG, false, new byte[0]);
             assertTrue(woken[0], "it has not got the message");
         }
@@ -84,11 +84,11 @@ class LanesTest {
         @Test
         void isWrittenNothingOnceAnotherThreadHasCaughtUp() throws Exception {
             NanoStreamWs.Listener listener = listener();
-            stream.append(MESSAGE, false);
+            stream.append(NanoStreamWs.Opcode.TEXT, MESSAGE);
             assertTrue(listener.catchUp());
             listener.writeSegment();
             listener.send(NanoStreamWs.Opcode.CLOSE, false, RawClient.closing(1000));
-            stream.append(MESSAGE, false);
+            stream.append(NanoStreamWs.Opcode.TEXT, MESSAGE);
             listener.writeSegment();
             assertEquals("hi", client.frame().text());
             assertEquals(1000, client.frame().code());
@@ -99,11 +99,11 @@ class LanesTest {
         @Test
         void isResetAndNotJustClosed() throws Exception {
             NanoStreamWs.Listener listener = listener();
-            listener.reset("by the test");
+            listener.drop("test", "by the test");
             assertThrows(SocketException.class, client.in::readByte, "the end in order would be an EOFException");
-            assertEquals("by the test", listener.dropped);
-            listener.reset("for another reason");
-            assertEquals("by the test", listener.dropped);
+            assertEquals("by the test", listener.dropped.text());
+            listener.drop("test", "for another reason");
+            assertEquals("by the test", listener.dropped.text());
         }
     }
 
@@ -121,7 +121,7 @@ class LanesTest {
 
         private NanoStreamWs.Listener behind(int bytes) throws IOException {
             NanoStreamWs.Listener listener = listener();
-            stream.append(new byte[bytes], false);
+            stream.append(NanoStreamWs.Opcode.TEXT, new byte[bytes]);
             return listener;
         }
 
@@ -131,9 +131,9 @@ class LanesTest {
             watchdog.watch(listener);
             watchdog.look();
             assertNull(listener.dropped);
-            stream.append(new byte[1], false);
+            stream.append(NanoStreamWs.Opcode.TEXT, new byte[1]);
             watchdog.look();
-            assertEquals("it is 11 bytes behind (--max-lag)", listener.dropped);
+            assertEquals("it is 11 bytes behind (--max-lag)", listener.dropped.text());
         }
 
         @Test
@@ -145,7 +145,7 @@ class LanesTest {
             look(LOOKS);
             assertNull(listener.dropped);
             look(1);
-            assertEquals("one write stood for 1000 ms (--write-timeout)", listener.dropped);
+            assertEquals("one write stood for 1000 ms (--write-timeout)", listener.dropped.text());
         }
 
         @Test
@@ -178,7 +178,7 @@ class LanesTest {
             listener.catchUp();
             watchdog.look();
             assertEquals(0, watchdog.watched.size());
-            stream.append(MESSAGE, false);
+            stream.append(NanoStreamWs.Opcode.TEXT, MESSAGE);
             watchdog.watch(listener);
             listener.reset(null);
             watchdog.look();
@@ -201,7 +201,7 @@ class LanesTest {
         @Test
         void sendsAListenerWhatCameBeforeItWasAdded() throws Exception {
             NanoStreamWs.Listener listener = listener();
-            stream.append(MESSAGE, false);
+            stream.append(NanoStreamWs.Opcode.TEXT, MESSAGE);
             lane.add(listener); // its walker has not been started
             assertEquals("hi", client.frame().text());
         }
@@ -217,7 +217,7 @@ class LanesTest {
         void isNoLongerBehindWhenAListenerWasAdded() throws Exception {
             lane.walker.thread.start();
             TestServer.await("its walker waits", () -> lane.walker.thread.getState() == Thread.State.WAITING);
-            stream.append(MESSAGE, false); // which wakes no empty lane
+            stream.append(NanoStreamWs.Opcode.TEXT, MESSAGE); // which wakes no empty lane
             lane.add(listener());
             TestServer.await("publishers need not wait for it", () -> lane.swept == stream.end());
         }
@@ -229,7 +229,7 @@ class LanesTest {
                 @Override
                 boolean catchUp() {
                     if (straggled.isEmpty())
-                        stream.append(MESSAGE, false); // and wakes nobody
+                        stream.append(NanoStreamWs.Opcode.TEXT, MESSAGE); // and wakes nobody
                     else
                         swept[0] = lane.swept;
                     return super.catchUp();
@@ -306,7 +306,7 @@ class LanesTest {
             for (int i = 0; i < 100; i++)
                 lane.listeners.add(new Blocking(writers, released));
             lane.walker.thread.start();
-            stream.append(MESSAGE, false);
+            stream.append(NanoStreamWs.Opcode.TEXT, MESSAGE);
             TestServer.await("its walker is blocked", () -> writers.get() == 1 && stands());
             NanoStreamWs.Lane.Walker first = lane.walker;
             lane.look();
@@ -348,7 +348,7 @@ class LanesTest {
         private static final int WINDOW = NanoStreamWs.Limits.WINDOW;
 
         private final NanoStreamWs.Broadcaster broadcaster =
-            new NanoStreamWs.Broadcaster(1 << 20, Duration.ofHours(1));
+            HeldSocket.unattended(1 << 20, Duration.ofHours(1));
 
         private static boolean rests(NanoStreamWs.Lane lane) {
             return lane.walker.thread.getState() == Thread.State.WAITING && lane.walker.at.get() == null;
@@ -387,7 +387,7 @@ class LanesTest {
             });
             long[] lag = {-1};
             Thread publisher = Thread.ofPlatform().start(() -> {
-                broadcaster.publish(new byte[WINDOW + 1]);
+                broadcaster.publish(seen -> new byte[WINDOW + 1]);
                 lag[0] = broadcaster.lag(broadcaster.plain.end());
             });
             TestServer.await("it waits, or is done", () -> publisher.getState() == Thread.State.TIMED_WAITING
@@ -399,10 +399,10 @@ class LanesTest {
 
         @Test
         void sendsNothingBehindTheCloseFrame() {
-            assertTrue(broadcaster.send(NanoStreamWs.Opcode.CLOSE, RawClient.closing(1001)));
+            assertTrue(broadcaster.send(NanoStreamWs.Opcode.CLOSE, seen -> RawClient.closing(1001)));
             long end = broadcaster.plain.end();
-            assertFalse(broadcaster.publish(MESSAGE));
-            assertFalse(broadcaster.send(NanoStreamWs.Opcode.PING, new byte[0]));
+            assertFalse(broadcaster.publish(seen -> MESSAGE));
+            assertFalse(broadcaster.send(NanoStreamWs.Opcode.PING, seen -> new byte[0]));
             assertEquals(end, broadcaster.plain.end());
         }
 
@@ -414,17 +414,17 @@ class LanesTest {
 
         @Test
         void compressesNothingAnyMoreWhenTheLastThatWantedItHasGone() throws Exception {
-            NanoStreamWs.StreamLog log = broadcaster.join(true);
+            NanoStreamWs.Start start = broadcaster.join(true, null);
             NanoStreamWs.Listener listener =
-                new NanoStreamWs.Listener(socket, new byte[0], log, TestServer.DEFLATE, NanoStreamWs.Bounds.LISTENER);
+                new NanoStreamWs.Listener(socket, new byte[0], start, TestServer.DEFLATE, NanoStreamWs.Bounds.LISTENER);
             broadcaster.laneOf(listener).add(listener);
-            broadcaster.publish(MESSAGE);
-            long end = log.end();
+            broadcaster.publish(seen -> MESSAGE);
+            long end = broadcaster.compressed.end();
             assertTrue(end > 0);
             broadcaster.remove(listener);
             assertEquals(0, broadcaster.size());
-            broadcaster.publish(MESSAGE);
-            assertEquals(end, log.end());
+            broadcaster.publish(seen -> MESSAGE);
+            assertEquals(end, broadcaster.compressed.end());
         }
     }
 }

@@ -87,12 +87,12 @@ class LayersTest {
 
             // ==== Part III. Assembly ==========================================
 
-            // ---- 26. Server --------------------------------------------------
+            // ---- 28. Server --------------------------------------------------
             static final class Server {
                 final Map<Health, Page.Entry> all = Map.of();
             }
 
-            // ---- 27. main ----------------------------------------------------
+            // ---- 29. main ----------------------------------------------------
             static final int OTHER = 1, LATER = 2;
 
             public static void main(String[] args) {
@@ -208,25 +208,25 @@ class LayersTest {
             bad(Check.MISPLACED, "section 7 Token comes after 7", "1. Limits", "7. Limits"),
             bad(Check.MISPLACED, "section 16 Limits is in part 1\nsection 7 Token comes after 16",
                 "1. Limits", "16. Limits"),
-            bad(Check.MISPLACED, "section 26 Health is in part 2\nsection 26 Server comes after 26",
-                "19. Health", "26. Health"),
+            bad(Check.MISPLACED, "section 28 Health is in part 2\nsection 28 Server comes after 28",
+                "19. Health", "28. Health"),
             bad(Check.FROM_BELOW, "line 12, section 1 Limits: names Token of section 7 Token",
                 before, "    Token token;\n" + before),
             bad(Check.FROM_BELOW, "line 12, section 1 Limits: names Token of section 7 Token",
                 before, "    java.util.List<? super Token[]> tokens;\n" + before),
             bad(Check.FROM_BELOW, ".* names Token of .*\n.* names Entry of section 7 Token",
                 before, "    Token.Entry entry;\n" + before),
-            bad(Check.FROM_BELOW, ".*: names serve of section 27 main", before,
+            bad(Check.FROM_BELOW, ".*: names serve of section 29 main", before,
                 "    int i = serve(null);\n" + before),
-            bad(Check.FROM_BELOW, ".*: names serve of section 27 main", before,
+            bad(Check.FROM_BELOW, ".*: names serve of section 29 main", before,
                 "    Runnable run = Sample::serve;\n" + before),
-            bad(Check.FROM_BELOW, ".*: names LATER of section 27 main", before,
+            bad(Check.FROM_BELOW, ".*: names LATER of section 29 main", before,
                 "    int i = -LATER;\n" + before),
-            bad(Check.FROM_BELOW, "line 1, section 0 head: names Server of section 26 Server",
+            bad(Check.FROM_BELOW, "line 1, section 0 head: names Server of section 28 Server",
                 "import", "import static Sample.Server;\nimport"),
             bad(Check.OUT_OF_THE_CORE, ".* names Page of section 16 Page\n.* names State of section 16 Page",
                 before, "    Page.State state;\n" + before),
-            bad(Check.OUT_OF_THE_CORE, "line .*, section 7 Token: names Server of section 26 Server",
+            bad(Check.OUT_OF_THE_CORE, "line .*, section 7 Token: names Server of section 28 Server",
                 "private record Entry(String name)", "private record Entry(Server name)"),
             bad(Check.AMONG_THE_PARTS, "line .*, section 19 Health: names Page of section 16 Page",
                 "interface Health", "interface Health extends Page"),
@@ -247,12 +247,12 @@ class LayersTest {
                 "    int " + "a, ".repeat(11) + "b;"),
             bad(Check.TOO_DENSE, "line 12: 111 columns", before + "1;",
                 before + "1;" + " ".repeat(73) + "// \u00fc"),
-            bad(Check.TOO_DENSE, "part 1: 150\\d\\d tokens", before + "1;", "    int a;\n".repeat(5_000)),
-            bad(Check.TOO_DENSE, "part 2: 85\\d\\d tokens", "enum State",
-                "int a;\n".repeat(2_820) + "enum State"),
+            bad(Check.TOO_DENSE, "part 1: 154\\d\\d tokens", before + "1;", "    int a;\n".repeat(5_134)),
+            bad(Check.TOO_DENSE, "part 2: 100\\d\\d tokens", "enum State",
+                "int a;\n".repeat(3_320) + "enum State"),
             bad(Check.TOO_DENSE, "part 3: 35\\d\\d tokens", "serve(new Server());", "int a;\n".repeat(1_160)),
-            bad(Check.TOO_DENSE, "all: 270\\d\\d tokens", "static final String VERSION",
-                "int a;\n".repeat(8_950) + "static final String VERSION"),
+            bad(Check.TOO_DENSE, "all: 290\\d\\d tokens", "static final String VERSION",
+                "int a;\n".repeat(9_620) + "static final String VERSION"),
             bad(Check.ON_DEMAND, "line 1", "import java.util.Map;", "import java.util.*;"),
             bad(Check.ON_DEMAND, "line 2", "import java.util.Map;", "\nimport static java.util.Map.*;"));
     }

@@ -98,9 +98,9 @@ class LogTest {
         events(NanoStreamWs.Event.REFUSED, BURST + 7);
         events(NanoStreamWs.Event.LEFT, 3);
         log.tick();
-        assertEquals(BURST + 7, log.tallies.get(NanoStreamWs.Event.REFUSED).count.sum());
-        assertEquals(3, log.tallies.get(NanoStreamWs.Event.LEFT).count.sum());
-        assertEquals(0, log.tallies.get(NanoStreamWs.Event.DROPPED).count.sum());
+        assertEquals(BURST + 7, TestServer.count(log, NanoStreamWs.Event.REFUSED));
+        assertEquals(3, TestServer.count(log, NanoStreamWs.Event.LEFT));
+        assertEquals(0, TestServer.count(log, NanoStreamWs.Event.DROPPED));
     }
 
     @Test

@@ -3,6 +3,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.time.Instant;
+import java.time.temporal.ChronoUnit;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.DisplayName;
@@ -15,12 +16,19 @@ import org.junit.jupiter.params.provider.ValueSource;
 @DisplayName("Nano blocks: a node's callback, and the flat object that listeners get")
 class NanoBlockTest {
     private static final Instant SEEN = Instant.ofEpochMilli(1_700_000_000_123L);
-    private static final String TAIL = "\"seen\":1700000000.123,\"tps\":1.0,\"tpm\":60.0}";
+    private static final String TAIL = "\"seen\":1700000000.123000,\"tps\":1.0,\"tpm\":60.0}";
 
     private static String flatten(String callback) throws Exception {
         NanoStreamWs.Json json = NanoStreamWs.Json.parse(callback);
         assertTrue(NanoStreamWs.NanoBlocks.isCallback(json));
-        return NanoStreamWs.NanoBlocks.flatten(json, SEEN, 0, new NanoStreamWs.Rate());
+        return flatten(json, SEEN, 0, new NanoStreamWs.Rate());
+    }
+
+    private static String flatten(NanoStreamWs.Json callback, Instant seen, long second, NanoStreamWs.Rate rate)
+            throws Exception {
+        byte[] begun = NanoStreamWs.NanoBlocks.begin(callback);
+        long micros = ChronoUnit.MICROS.between(Instant.EPOCH, seen);
+        return new String(NanoStreamWs.NanoBlocks.end(begun, micros, rate.count(second)), UTF_8);
     }
 
     /** A member of a flattened callback, as it is written; null where there is none. */
@@ -135,10 +143,10 @@ class NanoBlockTest {
         @Test
         void saysWhenTheBlockWasSeenWithDecimals() throws Exception {
             NanoStreamWs.Json callback = NanoStreamWs.Json.parse("{\"block\":{\"seen\":1,\"tps\":2,\"tpm\":3}}");
-            for (String time : List.of("1700000000.000", "1700000000.120", "1700000000.999"))
-                assertEquals("{\"seen\":" + time + ",\"tps\":1.0,\"tpm\":60.0,\"is_send\":false}",
-                    NanoStreamWs.NanoBlocks.flatten(
-                    callback, Instant.ofEpochMilli(Long.parseLong(time.replace(".", ""))), 0, new NanoStreamWs.Rate()));
+            for (String time : List.of("1700000000.000000", "1700000000.120000", "1700000000.999999"))
+                assertEquals("{\"is_send\":false,\"seen\":" + time + ",\"tps\":1.0,\"tpm\":60.0}",
+                    flatten(callback, Instant.ofEpochSecond(0, Long.parseLong(time.replace(".", "")) * 1000), 0,
+                        new NanoStreamWs.Rate()));
         }
 
         @Test
@@ -146,8 +154,8 @@ class NanoBlockTest {
             NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
             NanoStreamWs.Json callback = NanoStreamWs.Json.parse("{\"block\":{}}");
             for (int i = 0; i < 5; i++)
-                NanoStreamWs.NanoBlocks.flatten(callback, SEEN, 0, rate);
-            String flat = NanoStreamWs.NanoBlocks.flatten(callback, SEEN, 2, rate);
+                flatten(callback, SEEN, 0, rate);
+            String flat = flatten(callback, SEEN, 2, rate);
             assertTrue(flat.endsWith(",\"tps\":2.5,\"tpm\":150.0}"), flat);
         }
 
@@ -157,8 +165,8 @@ class NanoBlockTest {
             NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
             NanoStreamWs.Json callback = NanoStreamWs.Json.parse("{\"block\":{}}");
             for (int second = 0; second < 10; second++)
-                NanoStreamWs.NanoBlocks.flatten(callback, SEEN.minusSeconds(3600L * second), second, rate);
-            assertTrue(NanoStreamWs.NanoBlocks.flatten(callback, SEEN, 10, rate).endsWith(",\"tps\":1.0,\"tpm\":60.0}"));
+                flatten(callback, SEEN.minusSeconds(3600L * second), second, rate);
+            assertTrue(flatten(callback, SEEN, 10, rate).endsWith(",\"tps\":1.0,\"tpm\":60.0}"));
         }
 
         @Test
@@ -168,7 +176,7 @@ class NanoBlockTest {
             String flat = flatten("{\"block\":{\"a\":\"" + controls + "\"}}");
             assertTrue(flat.contains("\"a\":\"" + controls + '"'));
             int most = NanoStreamWs.Limits.MAX_MESSAGE;
-            NanoStreamWs.NanoBlocks blocks = new NanoStreamWs.NanoBlocks(() -> SEEN);
+            NanoStreamWs.NanoBlocks blocks = new NanoStreamWs.NanoBlocks();
             String before = "{\"block\":{\"amount\":\"1\",\"a\":\"", after = "\"}}";
             String large = before + "x".repeat(most - before.length() - after.length()) + after;
             NanoStreamWs.Refusal refusal = assertThrows(NanoStreamWs.Refusal.class,
@@ -189,7 +197,7 @@ class NanoBlockTest {
         void countsNoBlockThatIsRefused() throws Exception {
             NanoStreamWs.Rate rate = new NanoStreamWs.Rate();
             NanoStreamWs.Json bad = NanoStreamWs.Json.parse("{\"amount\":\"x\",\"block\":{}}");
-            assertThrows(NanoStreamWs.Json.JsonException.class, () -> NanoStreamWs.NanoBlocks.flatten(bad, SEEN, 0, rate));
+            assertThrows(NanoStreamWs.Json.JsonException.class, () -> flatten(bad, SEEN, 0, rate));
             assertEquals(1, rate.count(10).minute());
         }
     }

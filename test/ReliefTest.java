@@ -28,7 +28,7 @@ class ReliefTest {
         final AtomicInteger looks = new AtomicInteger(); // at its lag
 
         Gated(HeldSocket gate) throws IOException {
-            super(gate, new byte[0], log, TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
+            super(gate, new byte[0], HeldSocket.now(log), TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
             this.gate = gate;
         }
 
@@ -69,7 +69,7 @@ class ReliefTest {
     private void send(String message) {
         byte[] payload = message.getBytes(UTF_8);
         awaitWalker(); // one that is not yet parked would be woken once too often, and stand a little later
-        log.append(NanoStreamWs.Frame.of(NanoStreamWs.Opcode.TEXT, false, payload), false);
+        log.append(NanoStreamWs.Opcode.TEXT, NanoStreamWs.Frame.of(NanoStreamWs.Opcode.TEXT, false, payload));
         lane.wake();
         awaitWalker();
     }

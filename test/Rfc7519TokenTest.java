@@ -68,7 +68,8 @@ class Rfc7519TokenTest {
     /** What becomes of a token: "accepted", or why not. */
     private static String verdict(String token, Instant now, Duration leeway, String... secrets) {
         try {
-            NanoStreamWs.Jwt.verify(token, Stream.of(secrets).map(s -> s.getBytes(UTF_8)).toList(), now, leeway);
+            NanoStreamWs.Jwt.verify(token, Stream.of(secrets).map(s -> s.getBytes(UTF_8)).toList(),
+                NanoStreamWs.Jwt::checkNoAudience, now, leeway);
             return "accepted";
         } catch (NanoStreamWs.Refusal refusal) {
             for (String segment : token.split("\\."))
@@ -89,7 +90,7 @@ class Rfc7519TokenTest {
     @Test
     void acceptsTheTokenOfTheDocumentationUntil2066() throws Exception {
         NanoStreamWs.Claims claims = NanoStreamWs.Jwt.verify(TestServer.DOCUMENTED_TOKEN,
-            List.of(TestServer.SECRET.getBytes(UTF_8)), Instant.parse("2066-01-01T00:00:00Z"), Duration.ZERO);
+            List.of(TestServer.SECRET.getBytes(UTF_8)), NanoStreamWs.Jwt::checkNoAudience, Instant.parse("2066-01-01T00:00:00Z"), Duration.ZERO);
         assertEquals(3_050_675_868.0, claims.expires());
         String[] segments = TestServer.DOCUMENTED_TOKEN.split("\\.");
         assertEquals(new String(mac("HmacSHA256", segments[0] + '.' + segments[1], TestServer.SECRET), ISO_8859_1),
@@ -522,7 +523,7 @@ class Rfc7519TokenTest {
         String payload = new String(Base64.getUrlDecoder().decode(segments[1]), UTF_8);
         assertTrue(payload.matches("\\{\"iat\":2000000000,\"exp\":2000000010.750,\"jti\":\"[\\w-]{22}\"}"), payload);
 
-        NanoStreamWs.Claims claims = NanoStreamWs.Jwt.verify(token, List.of(SECRET.getBytes(UTF_8)), now,
+        NanoStreamWs.Claims claims = NanoStreamWs.Jwt.verify(token, List.of(SECRET.getBytes(UTF_8)), NanoStreamWs.Jwt::checkNoAudience, now,
             Duration.ZERO);
         assertEquals(2_000_000_010.75, claims.expires());
         assertEquals("accepted", verdict(token, now.plusMillis(10_499), Duration.ZERO, SECRET));

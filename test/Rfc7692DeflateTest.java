@@ -157,15 +157,15 @@ class Rfc7692DeflateTest {
 
     @Test
     void theSecondLogIsWrittenOnlyWhileSomebodyReadsIt() throws Exception {
-        NanoStreamWs.Broadcaster broadcaster = new NanoStreamWs.Broadcaster(1 << 23, Duration.ofSeconds(10));
-        broadcaster.publish(BLOCK.getBytes(UTF_8));
+        NanoStreamWs.Broadcaster broadcaster = HeldSocket.unattended();
+        broadcaster.publish(seen -> BLOCK.getBytes(UTF_8));
         assertEquals(0, broadcaster.compressed.end());
-        NanoStreamWs.StreamLog joined = broadcaster.join(true);
-        broadcaster.publish(BLOCK.getBytes(UTF_8));
+        broadcaster.join(true, null);
+        broadcaster.publish(seen -> BLOCK.getBytes(UTF_8));
         long end = broadcaster.compressed.end();
         assertTrue(end > 0 && end < BLOCK.length() / 2, end + " bytes");
-        broadcaster.leave(joined);
-        broadcaster.publish(BLOCK.getBytes(UTF_8));
+        broadcaster.leave(true);
+        broadcaster.publish(seen -> BLOCK.getBytes(UTF_8));
         assertEquals(end, broadcaster.compressed.end());
     }
 
@@ -196,7 +196,7 @@ class Rfc7692DeflateTest {
 
     private static void awaitLeft(TestServer server, int count) {
         TestServer.await(count + " have left", () ->
-            server.server.events.tallies.get(NanoStreamWs.Event.LEFT).count.sum() == count);
+            server.count(NanoStreamWs.Event.LEFT) == count);
     }
 
     @Test
@@ -359,7 +359,7 @@ class Rfc7692DeflateTest {
         try (TestServer server = new TestServer(); RawClient client = RawClient.admitted(server.port(), "/", OFFER)) {
             client.send(RawClient.frame(0x41, ""));
             Inflater inflater = underWay(server);
-            server.server.broadcaster.listeners().getFirst().reset("by the test");
+            server.server.broadcaster.listeners().getFirst().drop("test", "by the test");
             server.awaitListeners(0);
             assertEnded(inflater);
         }

@@ -14,7 +14,7 @@ class StreamLogTest {
     @Test
     void isNowhereClosedBeforeItsCloseFrame() {
         assertFalse(log.isClosedAt(0));
-        log.append(new byte[100], false);
+        log.append(NanoStreamWs.Opcode.TEXT, new byte[100]);
         assertFalse(log.isClosedAt(0));
         assertFalse(log.isClosedAt(log.end()));
         assertFalse(log.isClosedAt(Long.MAX_VALUE - 1));
@@ -25,8 +25,8 @@ class StreamLogTest {
     @ValueSource(ints = {0, 1, NanoStreamWs.Limits.SEGMENT - 20, NanoStreamWs.Limits.SEGMENT - 19,
         NanoStreamWs.Limits.SEGMENT, NanoStreamWs.Limits.SEGMENT + 1})
     void isClosedBehindTheCloseFrame(int before) {
-        log.append(new byte[before], false);
-        log.append(new byte[20], true);
+        log.append(NanoStreamWs.Opcode.TEXT, new byte[before]);
+        log.append(NanoStreamWs.Opcode.CLOSE, new byte[20]);
         assertEquals(before + 20, log.end());
         assertFalse(log.isClosedAt(0));
         assertFalse(log.isClosedAt(before));
@@ -40,7 +40,7 @@ class StreamLogTest {
         NanoStreamWs.Listener listener = HeldSocket.free().listener(log);
         WeakReference<NanoStreamWs.Segment> first = new WeakReference<>(log.tail);
         listener.send(NanoStreamWs.Opcode.CLOSE, false, RawClient.closing(1000));
-        log.append(new byte[NanoStreamWs.Limits.SEGMENT + 1], false);
+        log.append(NanoStreamWs.Opcode.TEXT, new byte[NanoStreamWs.Limits.SEGMENT + 1]);
         assertNotSame(first.get(), log.tail);
         TestServer.await("the first segment is collected", () -> {
             System.gc();

@@ -64,7 +64,7 @@ final class Blocked {
         try (ServerSocket listening = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
              Socket socket = new Socket(listening.getInetAddress(), listening.getLocalPort())) {
             NanoStreamWs.Bounds bounds = NanoStreamWs.Bounds.LISTENER;
-            lane.listeners.add(new NanoStreamWs.Listener(socket, new byte[0], log, TestServer.PLAIN, bounds) {
+            lane.listeners.add(new NanoStreamWs.Listener(socket, new byte[0], HeldSocket.now(log), TestServer.PLAIN, bounds) {
                 @Override
                 long lag() {
                     throw new UntoldException();

@@ -24,7 +24,7 @@ final class EchoServer implements AutoCloseable {
 
     private final ServerSocket server;
     private final NanoStreamWs.Handshake handshake =
-        new NanoStreamWs.Handshake(origin -> true, List.of(), Duration.ZERO, true);
+        new NanoStreamWs.Handshake(origin -> true, List.of(), NanoStreamWs.Jwt::checkNoAudience, Duration.ZERO, true);
 
     /** @param port on the loopback address; 0 takes a free one */
     EchoServer(int port) throws IOException {
@@ -84,7 +84,7 @@ final class EchoServer implements AutoCloseable {
         private ByteArrayOutputStream message = new ByteArrayOutputStream();
 
         Echo(Socket socket, byte[] rest, NanoStreamWs.Accepted accepted) throws IOException {
-            super(socket, rest, new NanoStreamWs.StreamLog(), accepted, BOUNDS);
+            super(socket, rest, HeldSocket.now(new NanoStreamWs.StreamLog()), accepted, BOUNDS);
             deflater = accepted.deflate() ? new Deflater(Deflater.DEFAULT_COMPRESSION, true) : null;
         }
 

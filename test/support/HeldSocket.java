@@ -7,6 +7,7 @@ import java.io.InterruptedIOException;
 import java.io.OutputStream;
 import java.net.Socket;
 import java.time.Duration;
+import java.time.InstantSource;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ConcurrentLinkedDeque;
@@ -28,12 +29,21 @@ final class HeldSocket extends Socket {
 
     /** A broadcaster whose lanes nobody looks at: a blocked one is not relieved, and nobody is evicted. */
     static NanoStreamWs.Broadcaster unattended() {
-        return new NanoStreamWs.Broadcaster(1 << 23, Duration.ofSeconds(10));
+        return unattended(1 << 23, Duration.ofSeconds(10));
+    }
+
+    static NanoStreamWs.Broadcaster unattended(long maxLag, Duration writeTimeout) {
+        return new NanoStreamWs.Broadcaster(maxLag, writeTimeout, InstantSource.system(), (seen, from) -> { });
+    }
+
+    /** A listener begins at the end of a log. */
+    static NanoStreamWs.Start now(NanoStreamWs.StreamLog log) {
+        return new NanoStreamWs.Start(null, log.now(), log.now());
     }
 
     /** A listener with this socket, whose cursor is at the log's end. */
     NanoStreamWs.Listener listener(NanoStreamWs.StreamLog log) throws IOException {
-        return new NanoStreamWs.Listener(this, new byte[0], log, TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
+        return new NanoStreamWs.Listener(this, new byte[0], now(log), TestServer.PLAIN, NanoStreamWs.Bounds.LISTENER);
     }
 
     void letGo() {

@@ -8,6 +8,7 @@ import java.time.InstantSource;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.LongAdder;
 import java.util.function.BooleanSupplier;
 
 /** A server on free ports of the loopback address, with a clock and a log that a test can see and turn. */
@@ -62,6 +63,15 @@ final class TestServer implements AutoCloseable {
             publisher.send(message);
             return RawClient.status(publisher.answer());
         }
+    }
+
+    /** How often an event happened, for whatever reason. */
+    long count(NanoStreamWs.Event event) {
+        return count(events, event);
+    }
+
+    static long count(NanoStreamWs.EventLog events, NanoStreamWs.Event event) {
+        return events.tallies.get(event).counts.values().stream().mapToLong(LongAdder::sum).sum();
     }
 
     /** The log so far. */
