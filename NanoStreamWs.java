@@ -53,6 +53,7 @@
  *         16  Nano blocks           what listeners get of a node's callback
  *         18  Page                  what a browser shows
  *         19  Health                what a monitor asks for
+ *         20  TLS                   listeners connect by wss://
  *         21  Lines                 a feed from standard input
  *         23  Issuer                secrets and tokens for the operator
  *         24  Origins               RFC 6454: which pages may connect
@@ -63,15 +64,17 @@
  *         29  Server                wiring, timers, drain
  *         30  main
  *
- * (17, 20 and 22 are reserved for history, TLS and Redis; 21 will also have a WebSocket as a feed.)
+ * (17 and 22 are reserved for history and Redis; 21 will also have a WebSocket as a feed.)
  */
 
 
 import java.io.BufferedInputStream;
 import java.io.BufferedOutputStream;
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.Closeable;
 import java.io.EOFException;
+import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -102,6 +105,7 @@ import java.lang.SuppressWarnings;
 import java.lang.System;
 import java.lang.Thread;
 import java.lang.Throwable;
+import java.lang.UnsupportedOperationException;
 import java.math.BigDecimal;
 import java.math.BigInteger;
 import java.math.RoundingMode;
@@ -109,6 +113,8 @@ import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.net.SocketAddress;
+import java.net.SocketException;
+import java.net.SocketImpl;
 import java.net.SocketTimeoutException;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
@@ -121,8 +127,18 @@ import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
+import java.security.KeyFactory;
+import java.security.KeyStore;
 import java.security.MessageDigest;
+import java.security.PrivateKey;
+import java.security.PublicKey;
 import java.security.SecureRandom;
+import java.security.Signature;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateException;
+import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
+import java.security.spec.PKCS8EncodedKeySpec;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.InstantSource;
@@ -133,6 +149,8 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
+import java.util.Collections;
+import java.util.Date;
 import java.util.Deque;
 import java.util.EnumMap;
 import java.util.HashMap;
@@ -146,6 +164,7 @@ import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
@@ -175,6 +194,16 @@ import java.util.zip.Deflater;
 import java.util.zip.Inflater;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
+import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLEngine;
+import javax.net.ssl.SSLEngineResult;
+import javax.net.ssl.SSLEngineResult.HandshakeStatus;
+import javax.net.ssl.SSLException;
+import javax.net.ssl.SSLParameters;
+import javax.net.ssl.SSLSocket;
+import javax.net.ssl.SSLSocketFactory;
+import javax.net.ssl.TrustManagerFactory;
 
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
@@ -346,6 +375,8 @@ public final class NanoStreamWs {
             "Method is not GET or HEAD; a message is posted to the port of --feed", "Allow: GET, HEAD\r\n"),
         FEED_METHOD("405 Method Not Allowed", "Method is not POST; listeners connect to the port of --port",
             "Allow: POST\r\n"),
+        NOT_TLS("400 Bad Request", "It does not speak TLS; this port has wss:// and https:// alone"),
+        TLS("400 Bad Request", "TLS handshake failed"),
         TOO_SLOW("408 Request Timeout", "Request took too long"),
         LENGTH_REQUIRED("411 Length Required", "Content-Length is missing"),
         MESSAGE_TOO_LARGE("413 Content Too Large", "Message is too large"),
@@ -940,7 +971,7 @@ public final class NanoStreamWs {
                 if (b == '\n' && (length == 0 || buffer[to - 2] != '\r')) // refused now, not at the timeout
                     throw Http.malformed("expected CRLF after each line of the head");
                 if (b >= 0 && b < ' ' && "\r\n\t".indexOf(b) < 0)
-                    throw Http.malformed("control character in the head; is it TLS?");
+                    throw Http.malformed("control character in the head; is it TLS? (--tls-cert)");
                 length++;
                 if (length == 5)
                     isHead = new String(buffer, start, length, ISO_8859_1).equals("HEAD ");
@@ -2421,8 +2452,8 @@ public final class NanoStreamWs {
     }
 
     // ---- 14. Door -----------------------------------------------------------------------------------------
-    // Where a connection comes in, and where it is decided whether it becomes a listener: see admit. There is
-    // no TLS here (RFC 6455 §10.6): a proxy in front has it.
+    // Where a connection comes in, and where it is decided whether it becomes a listener: see admit. TLS
+    // (RFC 6455 §10.6) is a part, or a proxy in front has it.
 
     /** Accepts the connections of one port, and gives each a virtual thread. If too many are open, or they
      * hold too much, the oldest of them is closed; a listener is released, and does not count. */
@@ -2574,7 +2605,7 @@ public final class NanoStreamWs {
     interface Transport {
         /** The socket to read and write: the connection's, or one over it. Its close and its reset are those
          * of the connection's. */
-        Socket open(Acceptor.Connection connection) throws IOException;
+        Socket open(Acceptor.Connection connection, EventLog events) throws IOException;
     }
 
     /** Who a client is, behind a proxy. */
@@ -2638,7 +2669,7 @@ public final class NanoStreamWs {
         void start() { acceptor.start(this::receive); }
 
         void receive(Acceptor.Connection connection) throws IOException {
-            Socket socket = transport.open(connection);
+            Socket socket = transport.open(connection, events);
             OutputStream out = socket.getOutputStream();
             RequestReader reader = new RequestReader(socket, out, connection::grow);
             String peer = Http.remote(socket);
@@ -3185,6 +3216,398 @@ public final class NanoStreamWs {
         }
     }
 
+    // ---- 20. TLS (RFC 8446, 5246, 7301) -------------------------------------------------------------------
+    // Listeners connect by wss://. What is on the wire is made by the JDK (SSLEngine). Here are the files, and
+    // a socket that the rest of the server uses like one without TLS.
+    //
+    // Off unless: --tls-cert is given.
+    // Touches: the files of --tls-cert and --tls-key, which are read again every ten seconds; connections of
+    // the listeners' port.
+    // Implements: Transport (14).
+    // When it fails: at the start the process ends, and a line says why. Later the log says so once, and the
+    // files that were read before stay in use. A client whose handshake fails is in the log.
+
+    /** The server's side of TLS over a connection. Close and reset are those of the connection: they do not
+     * wait for a close_notify. It is read by one thread. */
+    static class TlsSocket extends Socket {
+        static final int HEADER = 5;                // bytes (RFC 8446 §5.1): type, version, length
+        static final int MAX_RECORD = 18 * 1024;    // bytes of a record's content (RFC 5246 §6.2.3)
+        static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
+        /** Buffers for records on their way out. There are more while more threads write. */
+        static final Queue<ByteBuffer> RECORDS = new ConcurrentLinkedQueue<>();
+        final Socket connection;
+        final SSLEngine engine;
+        final ReentrantLock writing = new ReentrantLock(); // records go out in the order they were made in
+        final InputStream in = new Input();
+        final OutputStream out = new Output();
+        // The reading thread's:
+        private final OutputStream wire;
+        private final byte[] header = new byte[HEADER];
+        private int headerLength;           // bytes of it that were read
+        private ByteBuffer plain = NOTHING; // what was decrypted and not yet read
+        private long deadline;              // of a read, in System.nanoTime(), or 0
+
+        /** @param first the byte that was read of the connection */
+        TlsSocket(Socket connection, SSLEngine engine, int first) throws IOException {
+            super((SocketImpl) null); // it has none of its own
+            this.connection = connection;
+            this.engine = engine;
+            this.wire = connection.getOutputStream();
+            header[0] = (byte) first;
+            headerLength = 1;
+        }
+
+        void handshake() throws IOException {
+            engine.beginHandshake();
+            while (engine.getHandshakeStatus() != HandshakeStatus.NOT_HANDSHAKING)
+                proceed();
+        }
+
+        /** Does what the engine waits for. */
+        void proceed() throws IOException {
+            switch (engine.getHandshakeStatus()) {
+                case NEED_TASK -> engine.getDelegatedTask().run();
+                case NEED_WRAP -> send(NOTHING);
+                default -> {
+                    boolean more = receive();
+                    if (!more) throw new EOFException();
+                }
+            }
+        }
+
+        /** Writes some bytes as records. */
+        void send(ByteBuffer bytes) throws IOException {
+            writing.lock();
+            ByteBuffer pooled = RECORDS.poll();
+            ByteBuffer record = pooled == null ? ByteBuffer.allocate(HEADER + MAX_RECORD) : pooled;
+            try {
+                do {
+                    engine.wrap(bytes, record.clear());
+                    if (record.position() == 0)
+                        throw new SocketException("closed"); // a wrap makes a record, or it never will
+                    wire.write(record.array(), 0, record.position());
+                } while (bytes.hasRemaining());
+            } finally {
+                RECORDS.offer(record);
+                writing.unlock();
+            }
+        }
+
+        /** Reads a record and decrypts it. @return false at the end */
+        boolean receive() throws IOException {
+            if (!fill(header, headerLength, HEADER)) return false;
+            headerLength = 0;
+            int length = ByteBuffer.wrap(header).getShort(3) & 0xFFFF;
+            if (length > MAX_RECORD) throw new SSLException("record is too large");
+            byte[] record = Arrays.copyOf(header, HEADER + length);
+            if (!fill(record, HEADER, record.length)) return false;
+            ByteBuffer decrypted = ByteBuffer.allocate(record.length);
+            SSLEngineResult result = engine.unwrap(ByteBuffer.wrap(record), decrypted);
+            plain = decrypted.flip();
+            return result.getStatus() != SSLEngineResult.Status.CLOSED;
+        }
+
+        /** Reads into bytes[from] to bytes[to - 1]. @return false at the end of the stream */
+        boolean fill(byte[] bytes, int from, int to) throws IOException {
+            for (int at = from; at < to; ) {
+                if (deadline != 0) {
+                    long left = (deadline - System.nanoTime()) / 1_000_000;
+                    if (left <= 0) throw new SocketTimeoutException();
+                    connection.setSoTimeout((int) left);
+                }
+                int n = connection.getInputStream().read(bytes, at, to - at);
+                if (n < 0) return false;
+                at += n;
+            }
+            return true;
+        }
+
+        /** Reads what is left of a record, or of the next one. That may have nothing for the reader: then 0 is
+         * returned, so that it counts and slows down a peer that sends only such. */
+        int read(byte[] bytes, int offset, int length) throws IOException {
+            if (!plain.hasRemaining()) {
+                boolean more = receive();
+                if (!more) return -1;
+                while (isToAnswer())
+                    proceed(); // a key update (RFC 8446 §4.6.3)
+            }
+            int n = Math.min(length, plain.remaining());
+            plain.get(bytes, offset, n);
+            if (!plain.hasRemaining())
+                plain = NOTHING; // it may stay idle
+            return n;
+        }
+
+        boolean isToAnswer() {
+            HandshakeStatus status = engine.getHandshakeStatus();
+            return status == HandshakeStatus.NEED_TASK || status == HandshakeStatus.NEED_WRAP;
+        }
+
+        @Override
+        public InputStream getInputStream() { return in; }
+
+        @Override
+        public OutputStream getOutputStream() { return out; }
+
+        /** For a whole read: a client that sends a record byte by byte gets no more time. */
+        @Override
+        public void setSoTimeout(int millis) throws SocketException {
+            deadline = millis == 0 ? 0 : System.nanoTime() + millis * 1_000_000L;
+            connection.setSoTimeout(millis);
+        }
+
+        @Override
+        public void setSoLinger(boolean on, int seconds) throws SocketException {
+            connection.setSoLinger(on, seconds);
+        }
+
+        @Override
+        public SocketAddress getRemoteSocketAddress() { return connection.getRemoteSocketAddress(); }
+
+        @Override
+        public InetAddress getInetAddress() { return connection.getInetAddress(); }
+
+        /** Sends a close_notify, then the end of the stream. */
+        @Override
+        public void shutdownOutput() throws IOException {
+            engine.closeOutbound();
+            if (!engine.isOutboundDone())
+                send(NOTHING);
+            connection.shutdownOutput();
+        }
+
+        @Override
+        public void close() throws IOException { connection.close(); }
+
+        class Input extends InputStream {
+            @Override
+            public int read() { throw new UnsupportedOperationException(); } // nobody reads single bytes
+
+            @Override
+            public int read(byte[] bytes, int offset, int length) throws IOException {
+                return TlsSocket.this.read(bytes, offset, length);
+            }
+        }
+
+        class Output extends OutputStream {
+            @Override
+            public void write(int b) { throw new UnsupportedOperationException(); } // nor writes them
+
+            @Override
+            public void write(byte[] bytes, int offset, int length) throws IOException {
+                send(ByteBuffer.wrap(bytes, offset, length));
+            }
+        }
+    }
+
+    /** A certificate with those that lead to it, and what connections are made with.
+     * @param expires when the first of them does */
+    record Identity(SSLContext context, Instant expires) {
+        static final int SESSIONS = 1000; // of TLS 1.2, some KiB each; those of 1.3 are in the clients' tickets
+        static final Pattern KEY = Pattern.compile(
+            "-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----([A-Za-z0-9+/=\\s]*)-----END");
+
+        /** @param files what the two files have
+         * @throws IOException if they do not do; it says which, and why */
+        static Identity of(byte[][] files, String certFile, String keyFile) throws IOException {
+            List<X509Certificate> chain = chain(files[0], certFile);
+            PublicKey publicKey = chain.getFirst().getPublicKey();
+            PrivateKey key = key(files[1], keyFile, publicKey.getAlgorithm());
+            try {
+                if (!belongs(key, publicKey))
+                    throw new IOException(keyFile + " is not the key of the certificate in " + certFile);
+                Stream<Date> ends = chain.stream().map(X509Certificate::getNotAfter);
+                return new Identity(context(chain, key), Collections.min(ends.toList()).toInstant());
+            } catch (GeneralSecurityException e) {
+                throw new IOException(certFile + " and " + keyFile + " cannot be used: " + e.getMessage());
+            }
+        }
+
+        static byte[] bytes(String file) throws IOException {
+            try (InputStream in = new FileInputStream(file)) {
+                return in.readAllBytes();
+            } catch (IOException e) {
+                throw new IOException("cannot read " + e.getMessage()); // which names the file
+            }
+        }
+
+        /** The certificates of a PEM file, the server's first. */
+        static List<X509Certificate> chain(byte[] pem, String file) throws IOException {
+            List<X509Certificate> chain = new ArrayList<>();
+            try {
+                CertificateFactory factory = CertificateFactory.getInstance("X.509");
+                for (Certificate certificate : factory.generateCertificates(new ByteArrayInputStream(pem)))
+                    chain.add((X509Certificate) certificate);
+            } catch (CertificateException e) {
+                throw new IOException(file + " has a certificate that cannot be read");
+            }
+            if (chain.isEmpty()) throw new IOException(file + " has no certificate in PEM form");
+            return chain;
+        }
+
+        /** The key of a PEM file, in the one form that the JDK reads: PKCS#8 (RFC 5958), not encrypted. */
+        static PrivateKey key(byte[] pem, String file, String algorithm) throws IOException {
+            Matcher block = KEY.matcher(new String(pem, ISO_8859_1));
+            if (!block.find()) throw new IOException(file + " has no private key in PEM form");
+            if (!block.group(1).isEmpty())
+                throw new IOException(file + " has an " + block.group(1) + "PRIVATE KEY; convert it: "
+                    + "openssl pkcs8 -topk8 -nodes -in " + file + " -out key.pem");
+            try {
+                byte[] der = Base64.getMimeDecoder().decode(block.group(2));
+                KeyFactory factory = KeyFactory.getInstance(algorithm);
+                return factory.generatePrivate(new PKCS8EncodedKeySpec(der));
+            } catch (GeneralSecurityException | IllegalArgumentException e) {
+                throw new IOException(file + " has no " + algorithm + " key, as the certificate wants");
+            }
+        }
+
+        /** Whether what the one key signs is verified by the other. */
+        static boolean belongs(PrivateKey key, PublicKey publicKey) throws GeneralSecurityException {
+            String algorithm = key.getAlgorithm();
+            boolean withHash = Set.of("RSA", "EC").contains(algorithm);
+            String name = "SHA256with" + algorithm.replace("EC", "ECDSA");
+            Signature signature = Signature.getInstance(withHash ? name : algorithm);
+            signature.initSign(key);
+            byte[] signed = signature.sign();
+            signature.initVerify(publicKey);
+            return signature.verify(signed);
+        }
+
+        /** It has the certificate also as the only one that it trusts: for the rehearsal's visitors. */
+        static SSLContext context(List<X509Certificate> chain, PrivateKey key)
+                throws GeneralSecurityException, IOException {
+            KeyStore store = KeyStore.getInstance("PKCS12");
+            store.load(null, null);
+            char[] password = new char[0];
+            store.setKeyEntry("key", key, password, chain.toArray(Certificate[]::new));
+            store.setCertificateEntry("trusted", chain.getFirst());
+            KeyManagerFactory keys = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+            keys.init(store, password);
+            TrustManagerFactory trust =
+                TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            trust.init(store);
+            SSLContext context = SSLContext.getInstance("TLS");
+            context.init(keys.getKeyManagers(), trust.getTrustManagers(), null);
+            context.getServerSessionContext().setSessionCacheSize(SESSIONS);
+            return context;
+        }
+    }
+
+    /** Opens connections with TLS, and keeps the files in view. */
+    static class Tls implements Transport {
+        static final int FIRST = 22;        // the first byte of TLS: a record of the type handshake
+        static final int BYTES = 32 * 1024; // that a connection takes until it is a listener, at most
+        static final String[] PROTOCOL = {"http/1.1"}; // RFC 7301 §3.2: without it in common an alert follows
+        static final Duration WARNING = Duration.ofDays(14); // before the certificate expires
+        static final Duration REPEATED = Duration.ofDays(1);
+        final String certFile, keyFile;
+        final InstantSource clock;
+        final EventLog events;
+        volatile Identity identity;
+        // look only:
+        private byte[][] files;             // what they had at the last look
+        private String problem = "";        // that was logged last
+        private Instant warned = Instant.EPOCH;
+
+        private int visits;                 // of the rehearsal
+
+        /** @throws IOException if the files do not do; it says which, and why */
+        Tls(String certFile, String keyFile, InstantSource clock, EventLog events) throws IOException {
+            this.certFile = certFile;
+            this.keyFile = keyFile;
+            this.clock = clock;
+            this.events = events;
+            // Work for nothing, at a client's wish. The JDK asks for it when it is first used.
+            System.setProperty("jdk.tls.rejectClientInitiatedRenegotiation", "true");
+            renew();
+        }
+
+        @Override
+        public Socket open(Acceptor.Connection connection, EventLog log) throws IOException {
+            Socket socket = connection.socket;
+            socket.setSoTimeout(Limits.HEAD_TIMEOUT);
+            int first = socket.getInputStream().read();
+            if (first < 0) throw new EOFException();
+            if (first != FIRST) {
+                byte[] answer = Http.refusal(Rejection.NOT_TLS, Fields.CLOSE, clock.instant());
+                socket.getOutputStream().write(answer);
+                throw refused(socket, log, new Refusal(Rejection.NOT_TLS));
+            }
+            connection.grow(BYTES);
+            SSLEngine engine = identity.context.createSSLEngine();
+            engine.setUseClientMode(false);
+            SSLParameters parameters = engine.getSSLParameters();
+            parameters.setApplicationProtocols(PROTOCOL);
+            engine.setSSLParameters(parameters);
+            TlsSocket tls = new TlsSocket(socket, engine, first);
+            try {
+                tls.setSoTimeout(Limits.HEAD_TIMEOUT);
+                tls.handshake();
+                return tls;
+            } catch (SSLException e) {
+                if (engine.getHandshakeStatus() == HandshakeStatus.NEED_WRAP)
+                    tls.send(TlsSocket.NOTHING); // an alert
+                String detail = EventLog.quote(e.getMessage());
+                throw refused(socket, log, new Refusal(Rejection.TLS, detail));
+            } catch (SocketTimeoutException e) {
+                throw refused(socket, log, new Refusal(Rejection.TOO_SLOW, "the TLS handshake"));
+            }
+        }
+
+        /** Ends a connection. @return what its thread ends by */
+        static IOException refused(Socket socket, EventLog log, Refusal refusal) {
+            log.refused(Event.REFUSED, Http.remote(socket), refusal);
+            Http.lingeringClose(socket);
+            return new EOFException();
+        }
+
+        /** Uses the files if they are others than at the last look. Called every ten seconds. */
+        void look() {
+            try {
+                if (renew())
+                    events.add(Event.START, certFile + " was renewed, until " + identity.expires);
+                problem = "";
+            } catch (IOException e) {
+                if (!e.getMessage().equals(problem))
+                    events.add(Event.WARNING, e.getMessage() + "; what was read before stays in use");
+                problem = e.getMessage();
+            }
+            warn();
+        }
+
+        boolean renew() throws IOException {
+            byte[][] now = {Identity.bytes(certFile), Identity.bytes(keyFile)};
+            if (Arrays.deepEquals(now, files)) return false;
+            files = now; // also if they do not do: that is said once
+            identity = Identity.of(files, certFile, keyFile);
+            warned = Instant.EPOCH;
+            return true;
+        }
+
+        void warn() {
+            Instant now = clock.instant();
+            boolean soon = now.plus(WARNING).isAfter(identity.expires);
+            boolean again = now.isAfter(warned.plus(REPEATED));
+            if (!soon || !again) return;
+            warned = now;
+            events.add(Event.WARNING, certFile + " has a certificate that expires at " + identity.expires
+                + "; a new one is taken from the same files without a restart");
+        }
+
+        /** A visitor's end of a connection, for the rehearsal: the two versions in turn. It trusts the
+         * server's own certificate. */
+        SSLSocket visit(Socket socket) throws IOException {
+            SSLSocketFactory factory = identity.context.getSocketFactory();
+            Socket tls = factory.createSocket(socket, "localhost", socket.getPort(), true);
+            SSLSocket visitor = (SSLSocket) tls;
+            visits++;
+            String version = visits % 2 == 0 ? "TLSv1.3" : "TLSv1.2";
+            visitor.setEnabledProtocols(new String[] {version});
+            visitor.startHandshake();
+            return visitor;
+        }
+    }
+
     // ---- 21. Lines ----------------------------------------------------------------------------------------
     // Lines of standard input.
     //
@@ -3434,7 +3857,14 @@ public final class NanoStreamWs {
     /** Visitors of all kinds. Each has a connection of this process to itself, says at once all that it has
      * to say, and reads to the end. The audience, two listeners, stays until they have.
      * @param door the one to come, but with a secret, used tokens and a log of its own */
-    record Rehearsal(Door door, Acceptor.Handler feed, Supplier<String> token) {
+    record Rehearsal(Door door, Acceptor.Handler feed, Supplier<String> token, Visitors visitors) {
+        /** How a visitor speaks to the door. */
+        interface Visitors {
+            /** The socket to speak by: the one that is connected, or one over it. */
+            Socket over(Socket socket) throws IOException;
+        }
+
+        static final Visitors TCP = socket -> socket;
         static final int TIME = 2_000; // ms, at most, for a visitor
         static final int BACKLOG = 50; // strangers may come to the port as well
         static final String HEAD = " HTTP/1.1\r\nHost: localhost\r\n";
@@ -3458,16 +3888,19 @@ public final class NanoStreamWs {
         static final String COMPRESSED = "\u00C1\u0087\0\0\0\0\u00F2H\u00CD\u00C9\u00C9\7\0";
         static final String CLOSE = "\u0088\u0082\0\0\0\0\3\u00E8";
         static final String MALFORMED = "\u0088\0";
+        /** A message that no TLS handshake has. */
+        static final String TLS = "\u0016\3\1\0\4\u0063\0\0\0";
 
         /** @param feed takes POSTs, and logs into what it is given
          * @param sign makes a token that is signed with a secret */
         static void run(
                 Door real,
                 Function<EventLog, Acceptor.Handler> feed,
-                Function<byte[], String> sign) {
+                Function<byte[], String> sign,
+                Visitors visitors) {
             PrintStream nowhere = new PrintStream(OutputStream.nullOutputStream());
             try (EventLog silent = new EventLog(nowhere, real.clock)) {
-                of(real, feed.apply(silent), sign, silent).run();
+                of(real, feed.apply(silent), sign, visitors, silent).run();
             } catch (IOException e) {
                 real.events.add(Event.WARNING, "the rehearsal failed (" + e.getMessage()
                     + "); the server works all the same");
@@ -3478,6 +3911,7 @@ public final class NanoStreamWs {
                 Door real,
                 Acceptor.Handler feed,
                 Function<byte[], String> sign,
+                Visitors visitors,
                 EventLog silent) {
             byte[] secret = new byte[32];
             new SecureRandom().nextBytes(secret);
@@ -3497,7 +3931,7 @@ public final class NanoStreamWs {
             UsedTokens usedTokens = new UsedTokens(real.clock, original.leeway);
             Door door = new Door(
                 real.acceptor,
-                connection -> connection.socket, // not TLS, which has a rehearsal of its own
+                real.transport,
                 real.clients,
                 handshake,
                 real.history,
@@ -3510,15 +3944,15 @@ public final class NanoStreamWs {
                 new AtomicInteger(),
                 new AtomicBoolean());
             Supplier<String> token = () -> admitsAll ? "" : "?t=" + sign.apply(secret);
-            return new Rehearsal(door, feed, token);
+            return new Rehearsal(door, feed, token, visitors);
         }
 
         void run() throws IOException {
             try (ServerSocket loop = new ServerSocket(0, BACKLOG, InetAddress.getLoopbackAddress())) {
                 loop.setSoTimeout(TIME);
                 List<Socket> audience = List.of(
-                    enter(loop, door::receive, listener("", "")),
-                    enter(loop, door::receive, listener(OFFER, "")));
+                    enter(loop, listener("", "")),
+                    enter(loop, listener(OFFER, "")));
                 try {
                     play(loop);
                 } finally {
@@ -3538,12 +3972,14 @@ public final class NanoStreamWs {
 
         void play(ServerSocket loop) throws IOException {
             List<Socket> visitors = List.of(
-                enter(loop, door::receive, "GET /" + HEAD + "\r\n"),
-                enter(loop, door::receive, "GET /healthz" + HEAD + "\r\n"),
-                enter(loop, door::receive, listener(OFFER, PING + COMPRESSED + CLOSE)),
-                enter(loop, door::receive, listener("", PING + TEXT + MALFORMED)),
-                enter(loop, door::receive, "GET /?t=not.a.token" + UPGRADE + "\r\n" + CLOSE),
-                enter(loop, feed, POST));
+                enter(loop, "GET /" + HEAD + "\r\n"),
+                enter(loop, "GET /healthz" + HEAD + "\r\n"),
+                enter(loop, listener(OFFER, PING + COMPRESSED + CLOSE)),
+                enter(loop, listener("", PING + TEXT + MALFORMED)),
+                enter(loop, "GET /?t=not.a.token" + UPGRADE + "\r\n" + CLOSE),
+                enter(loop, door::receive, TCP, "GET /" + HEAD + "\r\n"), // also where TLS is expected
+                enter(loop, door::receive, TCP, TLS),
+                enter(loop, feed, TCP, POST));
             visitors.forEach(Rehearsal::read);
             door.broadcaster.listeners().forEach(door.broadcaster.watchdog::watch);
             door.broadcaster.look();
@@ -3553,8 +3989,14 @@ public final class NanoStreamWs {
             return "GET /" + token.get() + UPGRADE + fields + "\r\n" + frames;
         }
 
+        /** A visitor of the door. */
+        Socket enter(ServerSocket loop, String text) throws IOException {
+            return enter(loop, door::receive, visitors, text);
+        }
+
         /** A new connection, whose other end is handled as if it had been accepted. */
-        Socket enter(ServerSocket loop, Acceptor.Handler handler, String text) throws IOException {
+        Socket enter(ServerSocket loop, Acceptor.Handler handler, Visitors by, String text)
+                throws IOException {
             Socket visitor = new Socket();
             visitor.setSoTimeout(TIME);
             visitor.connect(loop.getLocalSocketAddress(), TIME);
@@ -3565,8 +4007,9 @@ public final class NanoStreamWs {
                 socket = loop.accept();
             }
             door.acceptor.begin(socket, handler);
-            visitor.getOutputStream().write(text.getBytes(ISO_8859_1));
-            return visitor;
+            Socket spoken = by.over(visitor);
+            spoken.getOutputStream().write(text.getBytes(ISO_8859_1));
+            return spoken;
         }
 
         static void read(Socket visitor) {
@@ -3744,6 +4187,8 @@ public final class NanoStreamWs {
                                        http://HOST:PORT/PATH: POSTs to it; -: standard input, a line a message
               --ping SECONDS           between two pings (30); a listener that is silent for two is dropped;
                                        0: no ping
+              --tls-cert FILE, --tls-key FILE
+                                       listeners connect by wss://: PEM files, read again when they change
               --max-listeners N        at the same time (as many as ulimit -n and -Xmx allow)
               --max-lag BYTES          a listener that is further behind is dropped (8388608)
               --write-timeout SECONDS  a listener is dropped if one write to it blocks for so long (10)
@@ -3759,6 +4204,7 @@ public final class NanoStreamWs {
         Duration leeway = Duration.ZERO;
         final List<Origin> origins = new ArrayList<>();
         final List<Feed> feeds = new ArrayList<>();
+        String tlsCert, tlsKey;         // files, or both null
         Duration ping = Duration.ofSeconds(30);
         int maxListeners = Integer.MAX_VALUE;
         long maxLag = 8 * 1024 * 1024;  // bytes
@@ -3787,6 +4233,8 @@ public final class NanoStreamWs {
                 throw new UsageException("--ping wants 0 for none, or 0.1 seconds or more");
             if (feeds.stream().filter(Feed::isStandardInput).count() > 1)
                 throw new UsageException("--feed - can be given once: there is one standard input");
+            if ((tlsCert == null) != (tlsKey == null))
+                throw new UsageException("--tls-cert wants --tls-key as well, and the other way round");
             if (token != null && (secrets.isEmpty() || newSecret != null))
                 throw new UsageException("--token wants the server's secret: --secret S, --secret-file FILE, "
                     + "or --secret with NANO_STREAM_SECRET set");
@@ -3805,6 +4253,8 @@ public final class NanoStreamWs {
                 case "leeway" -> leeway = option.seconds();
                 case "origin" -> addOrigins(option);
                 case "feed" -> feeds.add(Feed.parse(option.text()));
+                case "tls-cert" -> tlsCert = option.text();
+                case "tls-key" -> tlsKey = option.text();
                 case "ping" -> ping = option.seconds();
                 case "max-listeners" -> maxListeners = (int) option.number(1, Integer.MAX_VALUE);
                 case "max-lag" -> maxLag = option.number(2 * Limits.MAX_MESSAGE, Long.MAX_VALUE);
@@ -3857,6 +4307,7 @@ public final class NanoStreamWs {
         final ReentrantLock closing = new ReentrantLock();
         final CountDownLatch closed = new CountDownLatch(1);
         Door door;
+        Tls tls; // or null
         volatile int status = 1; // the process will exit with it; 0 once it has started
 
         /** @param clock the time that tokens are judged by */
@@ -3867,7 +4318,11 @@ public final class NanoStreamWs {
             Keeper keeper = (seen, from) -> { };
             broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout, clock, keeper);
             Conditions conditions = Jwt::checkNoAudience;
-            handshake = new Handshake(settings::admits, settings.secrets, conditions, settings.leeway,
+            handshake = new Handshake(
+                settings::admits,
+                settings.secrets,
+                conditions,
+                settings.leeway,
                 settings.deflate);
             usedTokens = new UsedTokens(clock, settings.leeway);
         }
@@ -3875,12 +4330,27 @@ public final class NanoStreamWs {
         /** Binds the ports. @throws IOException if one cannot be had; it says which and why */
         void bind() throws IOException {
             Acceptor acceptor = new Acceptor(settings.host, settings.port, events);
-            Transport transport = connection -> connection.socket;
+            if (settings.tlsCert != null)
+                tls = new Tls(settings.tlsCert, settings.tlsKey, clock, events);
+            Transport tcp = (connection, log) -> connection.socket;
+            Transport transport = tls == null ? tcp : tls;
             Clients clients = (socket, request) -> Http.remote(socket);
             History history = request -> null;
             int maxListeners = Math.min(settings.maxListeners, Limits.MAX_LISTENERS);
-            door = new Door(acceptor, transport, clients, handshake, history, usedTokens, broadcaster,
-                routes(), maxListeners, clock, events, new AtomicInteger(), new AtomicBoolean());
+            door = new Door(
+                acceptor,
+                transport,
+                clients,
+                handshake,
+                history,
+                usedTokens,
+                broadcaster,
+                routes(),
+                maxListeners,
+                clock,
+                events,
+                new AtomicInteger(),
+                new AtomicBoolean());
             for (Feed feed : settings.feeds)
                 feeds.add(feed(feed));
         }
@@ -3892,7 +4362,8 @@ public final class NanoStreamWs {
             Publisher publisher = new Publisher(broadcaster, new NanoBlocks(), new AtomicReference<>());
             Function<EventLog, Acceptor.Handler> feed = log ->
                 postFeed(door.acceptor, "/", publisher, log)::takeAll;
-            Rehearsal.run(door, feed, sign);
+            Rehearsal.Visitors visitors = tls == null ? Rehearsal.TCP : tls::visit;
+            Rehearsal.run(door, feed, sign, visitors);
         }
 
         /** Starts to accept. */
@@ -3904,6 +4375,10 @@ public final class NanoStreamWs {
             every(Duration.ofSeconds(1), events::tick);
             if (!settings.ping.isZero())
                 every(settings.ping, broadcaster::heartbeat);
+            if (tls != null) {
+                tls.warn();
+                every(Duration.ofSeconds(10), tls::look);
+            }
             status = 0;
             door.start();
             String address = page().replaceFirst("http", "ws");
@@ -3990,7 +4465,8 @@ public final class NanoStreamWs {
                 host = "localhost";
             if (host.contains(":") && !host.startsWith("["))
                 host = '[' + host + ']'; // RFC 3986 §3.2.2
-            return "http://" + host + ':' + port() + '/';
+            String scheme = tls == null ? "http://" : "https://";
+            return scheme + host + ':' + port() + '/';
         }
 
         /** Shuts down, see Drain. A second caller waits for the first one's end. */

@@ -38,7 +38,7 @@ final class RawClient implements AutoCloseable {
         }
     }
 
-    final Socket socket = new Socket();
+    final Socket socket;
     final DataInputStream in;
     final OutputStream out;
 
@@ -48,10 +48,21 @@ final class RawClient implements AutoCloseable {
 
     /** @param receiveBuffer bytes, or 0 for the system's own choice */
     RawClient(int port, int receiveBuffer) throws IOException {
+        this(connected(port, receiveBuffer));
+    }
+
+    private static Socket connected(int port, int receiveBuffer) throws IOException {
+        Socket socket = new Socket();
         if (receiveBuffer > 0)
             socket.setReceiveBufferSize(receiveBuffer);
         socket.connect(new InetSocketAddress("127.0.0.1", port));
         socket.setTcpNoDelay(true);
+        return socket;
+    }
+
+    /** A client on a socket that is connected, one with TLS for example. */
+    RawClient(Socket socket) throws IOException {
+        this.socket = socket;
         socket.setSoTimeout(20_000);
         in = new DataInputStream(new BufferedInputStream(socket.getInputStream(), 65536));
         out = socket.getOutputStream();

@@ -18,7 +18,7 @@ final class ServerProcess implements AutoCloseable {
     static final Path JDK = Path.of(System.getProperty("java.home"), "bin");
     static final String JAVA = JDK.resolve("java").toString();
     private static final Path CLASSES = Path.of(".build", "classes");
-    private static final Pattern LISTENERS_PORT = Pattern.compile("listeners connect to ws://\\S+:(\\d+)/");
+    private static final Pattern LISTENERS_PORT = Pattern.compile("listeners connect to wss?://\\S+:(\\d+)/");
     private static final Pattern FEED_PORT = Pattern.compile("feed takes POSTs to http://\\S+:(\\d+)/");
     private static final int KEPT_LINES = 10_000; // the first ones: a soak's log grows for hours
     private static final int PATIENCE = 20; // seconds
