@@ -3417,7 +3417,8 @@ public final class NanoStreamWs {
                 if (!belongs(key, publicKey))
                     throw new IOException(keyFile + " is not the key of the certificate in " + certFile);
                 Stream<Date> ends = chain.stream().map(X509Certificate::getNotAfter);
-                return new Identity(context(chain, key), Collections.min(ends.toList()).toInstant());
+                Date first = Collections.min(ends.toList());
+                return new Identity(context(chain, key), first.toInstant());
             } catch (GeneralSecurityException e) {
                 throw new IOException(certFile + " and " + keyFile + " cannot be used: " + e.getMessage());
             }

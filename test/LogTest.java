@@ -207,7 +207,7 @@ class LogTest {
                 each.check(server, server.port(), "refused", " ");
             for (Case each : List.of(
                     new Case("\u0016\u0003\u0001", 400,
-                        "Request is malformed: control character in the head; is it TLS?"),
+                        "Request is malformed: control character in the head; is it TLS? (--tls-cert)"),
                     new Case("GET /?" + "a".repeat(16 * 1024) + " HTTP/1.1\r\n", 431,
                         "Request head is too large: more than 16384 bytes"),
                     new Case("GET / HTTP/1.1\r\nHost: h\r\n" + "X: y\r\n".repeat(100) + "\r\n", 431,

@@ -124,10 +124,11 @@ class UnderAttackTest {
              RawClient stranger = new RawClient(loop.getLocalPort());
              RawClient another = new RawClient(loop.getLocalPort())) {
             NanoStreamWs.Door door = server.server.door;
-            NanoStreamWs.Rehearsal rehearsal = new NanoStreamWs.Rehearsal(door, null, () -> "");
+            NanoStreamWs.Rehearsal rehearsal =
+                new NanoStreamWs.Rehearsal(door, null, () -> "", NanoStreamWs.Rehearsal.TCP);
             stranger.send(RawClient.handshake("/"));
             String request = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
-            try (Socket visitor = rehearsal.enter(loop, door::receive, request)) {
+            try (Socket visitor = rehearsal.enter(loop, request)) {
                 assertTrue(new String(visitor.getInputStream().readAllBytes(), UTF_8).endsWith("ok"));
             }
             assertTrue(stranger.isGone());
