@@ -3403,7 +3403,7 @@ public final class NanoStreamWs {
     /** A certificate with those that lead to it, and what connections are made with.
      * @param expires when the first of them does */
     record Identity(SSLContext context, Instant expires) {
-        static final int SESSIONS = 1000; // of TLS 1.2, some KiB each; those of 1.3 are in the clients' tickets
+        static final int SESSIONS = 1000; // of TLS 1.2, some KiB each; 1.3 has them in tickets
         static final Pattern KEY = Pattern.compile(
             "-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----([A-Za-z0-9+/=\\s]*)-----END");
 
