@@ -52,7 +52,7 @@
  *         15  POST                  the feed that a Nano node posts to
  *         16  Nano blocks           what listeners get of a node's callback
  *         18  Page                  what a browser shows
- *         19  Health                what a monitor asks for
+ *         19  Health and metrics    what a monitor asks for
  *         20  TLS                   listeners connect by wss://
  *         21  Lines                 a feed from standard input
  *         23  Issuer                secrets and tokens for the operator
@@ -96,6 +96,7 @@ import java.lang.Math;
 import java.lang.Number;
 import java.lang.OutOfMemoryError;
 import java.lang.Override;
+import java.lang.ProcessHandle;
 import java.lang.Runnable;
 import java.lang.Runtime;
 import java.lang.RuntimeException;
@@ -159,6 +160,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Queue;
 import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
@@ -2782,8 +2784,8 @@ public final class NanoStreamWs {
     // When it fails: the publisher gets the status of the refusal, and the log has the reason.
 
     /** Checks the messages of a feed, and broadcasts what the translation makes of them.
-     * @param last the time of the last one, or null; so far System.nanoTime() */
-    record Publisher(Broadcaster broadcaster, Translation translation, AtomicReference<Long> last)
+     * @param taken told of each that was broadcast how many bytes it had */
+    record Publisher(Broadcaster broadcaster, Translation translation, IntConsumer taken)
             implements Outlet {
         /** Broadcasts one message; returns when it is in the log and the lanes have got near it. */
         @Override
@@ -2797,7 +2799,7 @@ public final class NanoStreamWs {
             }
             boolean open = broadcaster.publish(translation.translate(message, text));
             if (!open) throw new Refusal(Rejection.DRAINING);
-            last.set(System.nanoTime());
+            taken.accept(message.length);
         }
     }
 
@@ -3200,19 +3202,398 @@ public final class NanoStreamWs {
         }
     }
 
-    // ---- 19. Health ---------------------------------------------------------------------------------------
-    // What a monitor or a load balancer asks for.
+    // ---- 19. Health and metrics ---------------------------------------------------------------------------
+    // What a monitor or a load balancer asks for: whether the server is well, and figures for Prometheus.
     //
-    // Off unless: never off; used when /healthz is asked for, once by the rehearsal.
-    // Touches: nothing.
-    // Implements: Route (14), by a lambda in Server.
+    // Off unless: never off, but the metrics are on the ports of feeds alone.
+    // Touches: /proc/self, where there is one.
+    // Implements: Route (14), by Server.
     // When it fails: the monitor sees it; listeners and feeds do not notice.
 
     /** Whether the server is well. */
     static class Health {
-        static byte[] answer(boolean draining, Instant now) {
-            String status = draining ? Rejection.DRAINING.status : "200 OK";
-            return Http.response(status, Fields.UNCACHED, "text/plain", draining ? "draining" : "ok", now);
+        /** Each says what is wrong, in ASCII and for everybody to read, or null. Filled before the start. */
+        final List<Supplier<String>> checks = new ArrayList<>();
+
+        List<String> ailments() {
+            List<String> ailments = new ArrayList<>();
+            for (Supplier<String> check : checks) {
+                String ailment = check.get();
+                if (ailment != null)
+                    ailments.add(ailment);
+            }
+            return ailments;
+        }
+
+        byte[] answer(Instant now) {
+            List<String> ailments = ailments();
+            boolean well = ailments.isEmpty();
+            String status = well ? "200 OK" : "503 Service Unavailable";
+            String body = well ? "ok" : String.join("; ", ailments);
+            return Http.response(status, Fields.UNCACHED, "text/plain", body, now);
+        }
+    }
+
+    /** Finds lanes that stand still although none is stuck: a blocked one is relieved and goes on. */
+    static class Pulse {
+        final Broadcaster broadcaster;
+        final Duration writeTimeout;
+        // At the last look:
+        private long end;
+        private long slowest; // offset
+        /** How often in a row it was the same. Looks are counted, not time: while the server itself stood
+         * still no lane was ill. */
+        private volatile int looks;
+
+        Pulse(Broadcaster broadcaster, Duration writeTimeout) {
+            this.broadcaster = broadcaster;
+            this.writeTimeout = writeTimeout;
+        }
+
+        /** Called once a second. */
+        void look() {
+            long endBefore = end;
+            long slowestBefore = slowest;
+            end = broadcaster.plain.end();
+            slowest = end - broadcaster.lag(end);
+            boolean stands = slowest == slowestBefore && slowest < endBefore;
+            looks = stands ? looks + 1 : 0;
+        }
+
+        String ailment() {
+            boolean ill = Duration.ofSeconds(looks).compareTo(writeTimeout) > 0;
+            return ill ? "a lane stands still" : null;
+        }
+    }
+
+    /** How long publishers waited for their answers. */
+    static class Waits implements LongConsumer {
+        /** Of the buckets, in microseconds: 0.1 ms to 10 s. */
+        static final int[] BOUNDS = {
+            100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000,
+            50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000};
+        final List<LongAdder> counts = new ArrayList<>();
+        final LongAdder sum = new LongAdder(); // ns
+
+        Waits() {
+            while (counts.size() <= BOUNDS.length) // the last bucket has no bound
+                counts.add(new LongAdder());
+        }
+
+        @Override
+        public void accept(long nanos) {
+            int bucket = 0;
+            while (bucket < BOUNDS.length && nanos > BOUNDS[bucket] * 1000L)
+                bucket++;
+            counts.get(bucket).increment();
+            sum.add(nanos);
+        }
+
+        /** How many did not wait longer than a bound, by bounds in seconds; at last all. */
+        Map<String, Long> buckets() {
+            Map<String, Long> buckets = new LinkedHashMap<>();
+            long count = 0;
+            for (int i = 0; i <= BOUNDS.length; i++) {
+                String bound = i == BOUNDS.length ? "+Inf" : Metrics.decimal(BOUNDS[i], 6);
+                count += counts.get(i).sum();
+                buckets.put(bound, count);
+            }
+            return buckets;
+        }
+    }
+
+    /** Figures of the server, in Prometheus' text format 0.0.4. Events are counted where they are logged, so a
+     * line and its counter agree. */
+    static class Metrics {
+        static final String TYPE = "text/plain; version=0.0.4; charset=utf-8";
+        /** The reasons for events, beside those for refusals. */
+        static final Map<Event, List<String>> REASONS = Map.of(
+            Event.DROPPED, List.of(
+                "max_lag", "write_timeout", "silent", "unfinished", "drain", "fault",
+                "protocol_1002", "protocol_1007", "protocol_1008", "protocol_1009"),
+            Event.FEED, List.of("ended", "failed"));
+        static final String CPU = """
+            # HELP process_cpu_seconds_total Processor time.
+            # TYPE process_cpu_seconds_total counter
+            process_cpu_seconds_total %s
+            """;
+        final Door door;
+        final Health health;
+        final Instant started;
+        final Waits waits = new Waits();
+        // Of the feeds, by their names:
+        final Map<String, LongAdder> messages = new ConcurrentHashMap<>();
+        final Map<String, LongAdder> bytes = new ConcurrentHashMap<>();
+        final Map<String, Instant> last = new ConcurrentHashMap<>(); // when the last message was taken
+        /** Lines of parts that are not always there. Filled before the start. */
+        final List<Supplier<String>> more = new ArrayList<>();
+
+        Metrics(Door door, Health health) {
+            this.door = door;
+            this.health = health;
+            started = door.clock.instant();
+            // From 0 on: one that is first seen at 1 has not risen, as Prometheus sees it.
+            for (Rejection why : Rejection.values()) {
+                begin(counts(Event.REFUSED), why.reason());
+                begin(counts(Event.FEED), why.reason());
+            }
+            for (Event event : REASONS.keySet())
+                for (String reason : REASONS.get(event))
+                    begin(counts(event), reason);
+        }
+
+        static void begin(Map<String, LongAdder> counts, String name) {
+            counts.putIfAbsent(name, new LongAdder());
+        }
+
+        Map<String, LongAdder> counts(Event event) {
+            return door.events.tallies.get(event).counts;
+        }
+
+        long total(Event event) {
+            long total = 0;
+            for (LongAdder count : counts(event).values())
+                total += count.sum();
+            return total;
+        }
+
+        /** What the rehearsal was sent does not count. */
+        void forget() {
+            for (StreamLog log : List.of(door.broadcaster.plain, door.broadcaster.compressed)) {
+                log.messagesSent.reset();
+                log.bytesSent.reset();
+            }
+        }
+
+        /** A feed, whose name is no secret. @return is told the bytes of each message that it has brought */
+        IntConsumer feed(String name) {
+            begin(messages, name);
+            begin(bytes, name);
+            last.put(name, started);
+            return length -> {
+                messages.get(name).increment();
+                bytes.get(name).add(length);
+                last.put(name, door.clock.instant());
+            };
+        }
+
+        byte[] answer(Instant now) {
+            Path self = Path.of("/proc/self");
+            String text = server() + listeners() + feeds() + stream() + process(self);
+            for (Supplier<String> figures : more)
+                text += figures.get();
+            return Http.response("200 OK", Fields.UNCACHED, TYPE, text, now);
+        }
+
+        String server() {
+            Runtime runtime = Runtime.getRuntime();
+            long committed = runtime.totalMemory();
+            return """
+                # HELP nanostream_healthy 0 while /healthz has something to say about it, else 1.
+                # TYPE nanostream_healthy gauge
+                nanostream_healthy %s
+                # HELP nanostream_faults_total Faults of the server.
+                # TYPE nanostream_faults_total counter
+                nanostream_faults_total %s
+                # HELP nanostream_warnings_total Warnings.
+                # TYPE nanostream_warnings_total counter
+                nanostream_warnings_total %s
+                # HELP nanostream_closed_for_room_total Connections that were no listeners, closed for room.
+                # TYPE nanostream_closed_for_room_total counter
+                nanostream_closed_for_room_total %s
+                # HELP nanostream_heap_used_bytes Heap in use.
+                # TYPE nanostream_heap_used_bytes gauge
+                nanostream_heap_used_bytes %s
+                # HELP nanostream_heap_committed_bytes Heap that the system has given.
+                # TYPE nanostream_heap_committed_bytes gauge
+                nanostream_heap_committed_bytes %s
+                # HELP nanostream_heap_max_bytes Heap that there can be (-Xmx).
+                # TYPE nanostream_heap_max_bytes gauge
+                nanostream_heap_max_bytes %s
+                """.formatted(
+                    health.ailments().isEmpty() ? 1 : 0,
+                    total(Event.FAULT),
+                    total(Event.WARNING),
+                    total(Event.FULL),
+                    committed - runtime.freeMemory(),
+                    committed,
+                    Limits.HEAP);
+        }
+
+        String listeners() {
+            return """
+                # HELP nanostream_listeners Listeners.
+                # TYPE nanostream_listeners gauge
+                nanostream_listeners %s
+                # HELP nanostream_listeners_max Listeners that there can be.
+                # TYPE nanostream_listeners_max gauge
+                nanostream_listeners_max %s
+                # HELP nanostream_listeners_admitted_total Listeners that came in.
+                # TYPE nanostream_listeners_admitted_total counter
+                nanostream_listeners_admitted_total %s
+                # HELP nanostream_listeners_left_total Listeners that went.
+                # TYPE nanostream_listeners_left_total counter
+                nanostream_listeners_left_total %s
+                # HELP nanostream_listeners_dropped_total Listeners whose connection the server ended.
+                # TYPE nanostream_listeners_dropped_total counter
+                %s
+                # HELP nanostream_requests_refused_total Requests at the listeners' port that were refused.
+                # TYPE nanostream_requests_refused_total counter
+                %s
+                # HELP nanostream_used_tokens Used tokens that have not expired, and are remembered.
+                # TYPE nanostream_used_tokens gauge
+                nanostream_used_tokens %s
+                # HELP nanostream_used_tokens_max Used tokens that can be remembered.
+                # TYPE nanostream_used_tokens_max gauge
+                nanostream_used_tokens_max %s
+                """.formatted(
+                    door.broadcaster.size(),
+                    door.maxListeners,
+                    total(Event.ADMITTED),
+                    total(Event.LEFT),
+                    samples("nanostream_listeners_dropped_total{reason=", counts(Event.DROPPED)),
+                    samples("nanostream_requests_refused_total{reason=", counts(Event.REFUSED)),
+                    door.usedTokens.expiries.size(),
+                    Limits.MAX_USED_TOKENS);
+        }
+
+        /** The last message has its time, and not the time since: what reads it has a clock of its own, and a
+         * figure that is no longer computed then grows old. */
+        String feeds() {
+            Map<String, Long> buckets = waits.buckets(); // read once: their sum is that of the last
+            return """
+                # HELP nanostream_feed_messages_total Messages that were taken.
+                # TYPE nanostream_feed_messages_total counter
+                %s
+                # HELP nanostream_feed_bytes_total Bytes of the messages that were taken.
+                # TYPE nanostream_feed_bytes_total counter
+                %s
+                # HELP nanostream_feed_last_message_timestamp_seconds Of the last one, or the start if none came.
+                # TYPE nanostream_feed_last_message_timestamp_seconds gauge
+                %s
+                # HELP nanostream_feed_events_total What was refused, or what happened to a feed.
+                # TYPE nanostream_feed_events_total counter
+                %s
+                # HELP nanostream_post_wait_seconds How long a message that was posted waited until it was taken.
+                # TYPE nanostream_post_wait_seconds histogram
+                %s
+                nanostream_post_wait_seconds_sum %s
+                nanostream_post_wait_seconds_count %s
+                """.formatted(
+                    samples("nanostream_feed_messages_total{feed=", messages),
+                    samples("nanostream_feed_bytes_total{feed=", bytes),
+                    samples("nanostream_feed_last_message_timestamp_seconds{feed=", last),
+                    samples("nanostream_feed_events_total{reason=", counts(Event.FEED)),
+                    samples("nanostream_post_wait_seconds_bucket{le=", buckets),
+                    decimal(waits.sum.sum(), 9),
+                    buckets.get("+Inf"));
+        }
+
+        String stream() {
+            Broadcaster broadcaster = door.broadcaster;
+            StreamLog plain = broadcaster.plain;
+            StreamLog compressed = broadcaster.compressed;
+            long lag = 0;
+            for (Listener listener : broadcaster.listeners())
+                lag = Math.max(lag, listener.lag());
+            return """
+                # HELP nanostream_sent_messages_total Messages that were sent, counted for each listener.
+                # TYPE nanostream_sent_messages_total counter
+                %s
+                # HELP nanostream_sent_bytes_total Bytes of messages and pings that were sent.
+                # TYPE nanostream_sent_bytes_total counter
+                %s
+                # HELP nanostream_slowest_lane_lag_bytes Bytes that the slowest lane has still to send.
+                # TYPE nanostream_slowest_lane_lag_bytes gauge
+                nanostream_slowest_lane_lag_bytes %s
+                # HELP nanostream_slowest_listener_lag_bytes Bytes that the slowest listener has still to get.
+                # TYPE nanostream_slowest_listener_lag_bytes gauge
+                nanostream_slowest_listener_lag_bytes %s
+                """.formatted(
+                    samples("nanostream_sent_messages_total{log=",
+                        Map.of("plain", plain.messagesSent, "compressed", compressed.messagesSent)),
+                    samples("nanostream_sent_bytes_total{log=",
+                        Map.of("plain", plain.bytesSent, "compressed", compressed.bytesSent)),
+                    broadcaster.lag(plain.end()),
+                    lag);
+        }
+
+        /** By the names that Prometheus' own libraries give them. What only java.management knows, such as
+         * collections, is left out: it takes 25 ms of the start.
+         * @param self what /proc has about this process */
+        String process(Path self) {
+            String start = """
+                # HELP process_start_time_seconds Unix time of the start.
+                # TYPE process_start_time_seconds gauge
+                process_start_time_seconds %s
+                # HELP process_max_fds Descriptors that can be open.
+                # TYPE process_max_fds gauge
+                process_max_fds %s
+                """.formatted(value(started), Limits.DESCRIPTORS);
+            try {
+                String stat = Files.readString(self.resolve("stat"));
+                String status = Files.readString(self.resolve("status"));
+                String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" "); // from the third on
+                long ticks = Long.parseLong(fields[11]) + Long.parseLong(fields[12]); // of 10 ms
+                return start + CPU.formatted(decimal(ticks, 2)) + """
+                    # HELP process_virtual_memory_bytes Virtual memory.
+                    # TYPE process_virtual_memory_bytes gauge
+                    process_virtual_memory_bytes %s
+                    # HELP process_resident_memory_bytes Resident memory.
+                    # TYPE process_resident_memory_bytes gauge
+                    process_resident_memory_bytes %s
+                    # HELP process_open_fds Descriptors that are open.
+                    # TYPE process_open_fds gauge
+                    process_open_fds %s
+                    """.formatted(
+                        bytes("VmSize", status),
+                        bytes("VmRSS", status),
+                        entries(self.resolve("fd")));
+            } catch (NoSuchFileException e) { // no /proc
+                Optional<Duration> cpu = ProcessHandle.current().info().totalCpuDuration();
+                if (cpu.isEmpty()) return start;
+                long millis = cpu.get().toMillis();
+                return start + CPU.formatted(decimal(millis, 3));
+            } catch (IOException | IllegalArgumentException e) { // no descriptor, or another sort of /proc
+                return start;
+            }
+        }
+
+        static long bytes(String name, String status) {
+            String kilobytes = status.replaceAll("(?s).*" + name + ":\\s+(\\d+) kB.*", "$1");
+            return Long.parseLong(kilobytes) * 1024;
+        }
+
+        static long entries(Path descriptors) throws IOException {
+            long size = Files.size(descriptors); // how many, from Linux 6.2 on; to count 10,000 takes 10 ms
+            if (size > 0) return size;
+            try (Stream<Path> entries = Files.list(descriptors)) {
+                return entries.count();
+            }
+        }
+
+        /** @param begin the name, and that of the label */
+        static String samples(String begin, Map<String, ?> values) {
+            List<String> lines = new ArrayList<>();
+            for (String label : values.keySet()) {
+                Object value = value(values.get(label));
+                lines.add(begin + '"' + escape(label) + "\"} " + value);
+            }
+            return String.join("\n", lines);
+        }
+
+        static Object value(Object value) {
+            return value instanceof Instant time ? decimal(time.toEpochMilli(), 3) : value;
+        }
+
+        /** The value of a label, in ASCII, as the body of an answer is. */
+        static String escape(String value) {
+            return value.replaceAll("[\\\\\"]", "\\\\$0").replaceAll("[^ -~]", "?");
+        }
+
+        /** A number with so many decimals, such as seconds that are counted in milliseconds. */
+        static String decimal(long unscaled, int decimals) {
+            return BigDecimal.valueOf(unscaled, decimals).stripTrailingZeros().toPlainString();
         }
     }
 
@@ -3642,10 +4023,10 @@ public final class NanoStreamWs {
             boolean failed = false;
             try {
                 readLines();
-                events.add(Event.FEED, "- has ended");
+                events.add(Event.FEED, "ended", "- has ended");
             } catch (IOException e) {
                 failed = true;
-                events.add(Event.FEED, "- has failed: " + e.getMessage());
+                events.add(Event.FEED, "failed", "- has failed: " + e.getMessage());
             }
             atEnd.accept(failed);
         }
@@ -3980,6 +4361,7 @@ public final class NanoStreamWs {
                 enter(loop, "GET /?t=not.a.token" + UPGRADE + "\r\n" + CLOSE),
                 enter(loop, door::receive, TCP, "GET /" + HEAD + "\r\n"), // also where TLS is expected
                 enter(loop, door::receive, TCP, TLS),
+                enter(loop, feed, TCP, "GET /metrics" + HEAD + "\r\n"),
                 enter(loop, feed, TCP, POST));
             visitors.forEach(Rehearsal::read);
             door.broadcaster.listeners().forEach(door.broadcaster.watchdog::watch);
@@ -4305,6 +4687,9 @@ public final class NanoStreamWs {
         final UsedTokens usedTokens;
         final Translation translation = new NanoBlocks();
         final List<Source> feeds = new ArrayList<>();
+        final Health health = new Health();
+        final Pulse pulse;
+        Metrics metrics;
         final ReentrantLock closing = new ReentrantLock();
         final CountDownLatch closed = new CountDownLatch(1);
         Door door;
@@ -4326,6 +4711,8 @@ public final class NanoStreamWs {
                 settings.leeway,
                 settings.deflate);
             usedTokens = new UsedTokens(clock, settings.leeway);
+            pulse = new Pulse(broadcaster, settings.writeTimeout);
+            health.checks.add(pulse::ailment);
         }
 
         /** Binds the ports. @throws IOException if one cannot be had; it says which and why */
@@ -4352,19 +4739,24 @@ public final class NanoStreamWs {
                 events,
                 new AtomicInteger(),
                 new AtomicBoolean());
+            health.checks.add(() -> door.draining.get() ? "draining" : null);
+            metrics = new Metrics(door, health);
             for (Feed feed : settings.feeds)
                 feeds.add(feed(feed));
         }
 
-        /** Plays the rehearsal, with Nano blocks of its own: tps and tpm do not count its block. */
+        /** Plays the rehearsal, with Nano blocks of its own: tps and tpm do not count its block, and nor does
+         * any figure. */
         void rehearse() {
             Function<byte[], String> sign = secret ->
                 Issuer.sign(secret, clock.instant(), Duration.ofMinutes(1));
-            Publisher publisher = new Publisher(broadcaster, new NanoBlocks(), new AtomicReference<>());
+            Publisher publisher = new Publisher(broadcaster, new NanoBlocks(), bytes -> { });
+            LongConsumer waited = new Waits();
             Function<EventLog, Acceptor.Handler> feed = log ->
-                postFeed(door.acceptor, "/", publisher, log)::takeAll;
+                postFeed(door.acceptor, "/", publisher, waited, log)::takeAll;
             Rehearsal.Visitors visitors = tls == null ? Rehearsal.TCP : tls::visit;
             Rehearsal.run(door, feed, sign, visitors);
+            metrics.forget();
         }
 
         /** Starts to accept. */
@@ -4374,6 +4766,7 @@ public final class NanoStreamWs {
             every(Duration.ofSeconds(1), usedTokens::sweep);
             every(Duration.ofSeconds(1), broadcaster::endUnfinished);
             every(Duration.ofSeconds(1), events::tick);
+            every(Duration.ofSeconds(1), pulse::look);
             if (!settings.ping.isZero())
                 every(settings.ping, broadcaster::heartbeat);
             if (tls != null) {
@@ -4418,24 +4811,33 @@ public final class NanoStreamWs {
 
         /** What plain requests get. */
         Map<String, Route> routes() {
-            return Map.of("/", Page::answer,
-                "/healthz", now -> Health.answer(door.draining.get(), now));
+            return Map.of("/", Page::answer, "/healthz", health::answer);
         }
 
         Source feed(Feed feed) throws IOException {
-            Publisher publisher = new Publisher(broadcaster, translation, new AtomicReference<>());
             if (!feed.isStandardInput()) {
                 Acceptor acceptor = new Acceptor(feed.host, feed.port, events);
-                return postFeed(acceptor, feed.path, publisher, events);
+                String name = feed.host + ':' + acceptor.server.getLocalPort(); // its path may be a secret
+                return postFeed(acceptor, feed.path, publisher(name), metrics.waits, events);
             }
             if (LineFeed.isStandardInputClosed())
                 throw new IOException("--feed - wants standard input: it is closed");
-            return new LineFeed(System.in, publisher, events, this::lineFeedEnded);
+            return new LineFeed(System.in, publisher("-"), events, this::lineFeedEnded);
         }
 
-        PostFeed postFeed(Acceptor acceptor, String path, Publisher publisher, EventLog log) {
-            Map<String, Route> routes = Map.of();
-            LongConsumer waited = ns -> { };
+        Publisher publisher(String name) {
+            return new Publisher(broadcaster, translation, metrics.feed(name));
+        }
+
+        PostFeed postFeed(
+                Acceptor acceptor,
+                String path,
+                Publisher publisher,
+                LongConsumer waited,
+                EventLog log) {
+            Map<String, Route> routes = Map.of(
+                "/healthz", health::answer,
+                "/metrics", metrics::answer);
             return new PostFeed(acceptor, path, publisher, routes, waited, clock, log);
         }
 

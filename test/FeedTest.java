@@ -18,7 +18,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -426,7 +425,7 @@ class FeedTest extends SharedServer {
             NanoStreamWs.Broadcaster broadcaster = HeldSocket.unattended(MOST, Duration.ofSeconds(1));
             NanoStreamWs.Segment first = broadcaster.plain.tail;
             NanoStreamWs.Publisher publisher =
-                new NanoStreamWs.Publisher(broadcaster, new NanoStreamWs.NanoBlocks(), new AtomicReference<>());
+                new NanoStreamWs.Publisher(broadcaster, new NanoStreamWs.NanoBlocks(), bytes -> { });
             try (var events = new NanoStreamWs.EventLog(new PrintStream(log, true, UTF_8), InstantSource.system())) {
                 new NanoStreamWs.LineFeed(input, publisher, events, failed -> { }).readLines();
             }

@@ -327,6 +327,8 @@ class LayersTest {
                 assertTrue(RawClient.lastAnswer(port, RawClient.handshake(path, origin)).startsWith("HTTP/1.1 401 "));
                 assertTrue(RawClient.lastAnswer(port, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").startsWith("HTTP/1.1 200 "));
                 assertTrue(RawClient.lastAnswer(port, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").endsWith("ok"));
+                for (int scrape = 0; scrape < 2; scrape++)
+                    assertTrue(RawClient.lastAnswer(feed, "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n").endsWith("\n"));
                 client.send(RawClient.frame(0x89, "ping"));
                 assertEquals("ping", client.frame().text());
                 client.send(RawClient.frame(0xC1, RawClient.deflated("text".getBytes(UTF_8), 9)));
