@@ -3976,6 +3976,15 @@ public final class NanoStreamWs {
                 + "; a new one is taken from the same files without a restart");
         }
 
+        /** For the metrics. */
+        String figures() {
+            return """
+                # HELP nanostream_certificate_expiry_timestamp_seconds When the certificate expires.
+                # TYPE nanostream_certificate_expiry_timestamp_seconds gauge
+                nanostream_certificate_expiry_timestamp_seconds %s
+                """.formatted(identity.expires.getEpochSecond());
+        }
+
         /** A visitor's end of a connection, for the rehearsal: the two versions in turn. It trusts the
          * server's own certificate. */
         SSLSocket visit(Socket socket) throws IOException {
@@ -4741,6 +4750,8 @@ public final class NanoStreamWs {
                 new AtomicBoolean());
             health.checks.add(() -> door.draining.get() ? "draining" : null);
             metrics = new Metrics(door, health);
+            if (tls != null)
+                metrics.more.add(tls::figures);
             for (Feed feed : settings.feeds)
                 feeds.add(feed(feed));
         }
