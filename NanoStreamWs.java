@@ -3572,7 +3572,7 @@ public final class NanoStreamWs {
             }
         }
 
-        /** @param begin the name, and that of the label */
+        /** Lines of samples. @param begin the name and that of the label, as in {@code name{label=} */
         static String samples(String begin, Map<String, ?> values) {
             List<String> lines = new ArrayList<>();
             for (String label : values.keySet()) {
@@ -4756,8 +4756,8 @@ public final class NanoStreamWs {
                 feeds.add(feed(feed));
         }
 
-        /** Plays the rehearsal, with Nano blocks of its own: tps and tpm do not count its block, and nor does
-         * any figure. */
+        /** Plays the rehearsal, with Nano blocks of its own: tps and tpm do not count its block, and the metrics
+         * count nothing of it. */
         void rehearse() {
             Function<byte[], String> sign = secret ->
                 Issuer.sign(secret, clock.instant(), Duration.ofMinutes(1));

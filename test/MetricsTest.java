@@ -215,6 +215,12 @@ class MetricsTest {
             }
             pulse.look();
             assertEquals(STANDS, pulse.ailment(), "it has stood for more than 2 s");
+            for (int look = 0; look < 4; look++) {
+                broadcaster.send(NanoStreamWs.Opcode.TEXT, message);
+                lane.swept++; // as if its walker had got on a bit
+                pulse.look();
+                assertNull(pulse.ailment(), "it is behind, but it moves");
+            }
             held.letGo();
             TestServer.await("it has swept", () -> lane.swept == broadcaster.plain.end());
             pulse.look();
