@@ -1862,8 +1862,9 @@ public final class NanoStreamWs {
         boolean isClosedAt(long offset) { return offset >= closedAt; }
     }
 
-    /** What a listener has asked for of the past: pieces of the plain log, from a cursor on. */
+    /** What a listener has asked for of the past: pieces of the plain log. */
     interface Past {
+        /** Where it begins, or null if there is nothing. Called under appending, see Broadcaster. */
         Cursor from();
 
         /** Where the next piece begins, at this place of a segment's bytes or behind it, at the end at most. */
@@ -1873,13 +1874,13 @@ public final class NanoStreamWs {
         long end(byte[] frames, long mark, int end);
     }
 
+    /** Where the past ends for a listener: at live, in the plain log. It goes on at next, in its own log, which
+     * is the same place among the messages. */
+    record Seam(Past past, Cursor live, Cursor next) { }
+
     /** Where a listener begins.
-     * @param past null, or what it is sent before it goes on at next
-     * @param live the end of the past, in the plain log; the cursor next is at the same frame
-     * @param next of its own log */
-    record Start(Past past, Cursor live, Cursor next) {
-        Cursor from() { return past == null ? next : past.from(); }
-    }
+     * @param seam null if that is not in the past */
+    record Start(Cursor from, Seam seam) { }
 
     // ---- 12. Listener (RFC 6455 §5.5, §7) -----------------------------------------------------------------
     // One connection after its opening handshake. It is written to by the thread that holds its write lock,
@@ -1901,7 +1902,7 @@ public final class NanoStreamWs {
         private Segment segment;
         volatile long offset;       // in the log
         private int messages;       // of the segment, before the cursor
-        private Start start;        // while what it is sent is history, then null
+        private Seam seam;          // while it is sent the past; then null, for it keeps the log
 
         volatile boolean ended;     // nothing goes out any more: a close frame did (§5.5.1), or it was reset
         volatile Drop dropped;      // why the server ended it, or null
@@ -1920,11 +1921,9 @@ public final class NanoStreamWs {
             this.out = socket.getOutputStream();
             this.reader = new FrameReader(socket.getInputStream(), rest, accepted, bounds, this);
             this.deflate = accepted.deflate();
-            moveTo(start.from());
-            if (start.past != null) {
-                this.start = start;
-                straggling = true; // its lane does not wait for what it is sent of the past
-            }
+            moveTo(start.from);
+            seam = start.seam;
+            straggling = seam != null; // its lane does not wait for what it is sent of the past
         }
 
         private void moveTo(Cursor cursor) {
@@ -1961,6 +1960,10 @@ public final class NanoStreamWs {
                 } finally {
                     writeLock.unlock();
                 }
+                // It has a thread of its own, which lets the lanes go first. After a yield this one would be
+                // the first again: a carrier prefers it to what another thread wakes.
+                if (straggling)
+                    LockSupport.parkNanos(1);
             }
             return true;
         }
@@ -1968,10 +1971,6 @@ public final class NanoStreamWs {
         /** Writes the rest of a segment by one write, and moves the cursor behind it. */
         void writeSegment() throws IOException {
             if (lag() <= 0) return; // another thread was faster, or it has ended
-            if (start != null && offset >= start.live.offset()) {
-                moveTo(start.next);
-                start = null;
-            }
             Segment next = segment.next; // read before the mark, which is final if there is a next
             if (next != null && offset == next.base) {
                 segment = next;
@@ -1979,11 +1978,11 @@ public final class NanoStreamWs {
             }
             int from = (int) (offset - segment.base);
             long mark = segment.mark;
-            if (start != null) {
-                long live = start.live.offset() - segment.base;
+            if (seam != null) {
+                long live = seam.live.offset() - segment.base;
                 int end = (int) Math.min(Segment.limit(mark), live);
-                from = start.past.begin(segment.bytes, from, end);
-                mark = start.past.end(segment.bytes, Segment.mark(messages, from), end);
+                from = seam.past.begin(segment.bytes, from, end);
+                mark = seam.past.end(segment.bytes, Segment.mark(messages, from), end);
             }
             int limit = Segment.limit(mark);
             out.write(segment.bytes, from, limit - from);
@@ -1991,6 +1990,10 @@ public final class NanoStreamWs {
             stream.messagesSent.add(Segment.messages(mark) - messages);
             messages = Segment.messages(mark);
             offset = segment.base + limit;
+            if (seam != null && offset >= seam.live.offset()) {
+                moveTo(seam.next);
+                seam = null;
+            }
             if (stream.isClosedAt(offset))
                 ended = true;
         }
@@ -2048,7 +2051,7 @@ public final class NanoStreamWs {
                 if (opcode == Opcode.CLOSE) {
                     ended = true;
                     segment = null; // it may linger, and would keep the log
-                    start = null;
+                    seam = null;
                 }
             } catch (IOException e) {
                 reset(null);
@@ -2277,8 +2280,8 @@ public final class NanoStreamWs {
     /** Turns a message into what listeners get. Most stay as they are. */
     interface Translation { Message translate(byte[] message, String text) throws Refusal; }
 
-    /** Is told of each message where it begins in the plain log, under appending. */
-    interface Keeper { void keep(long seen, Cursor from); }
+    /** Is told of each frame of the plain log where it begins, under appending. */
+    interface Keeper { void keep(Opcode opcode, long seen, Cursor from); }
 
     /** The log, the lanes, and the listeners in them. */
     static class Broadcaster {
@@ -2329,8 +2332,7 @@ public final class NanoStreamWs {
                 if (compressedListeners > 0)
                     appendCompressed(opcode, payload); // before the plain log: its end wakes the lanes
                 Cursor from = plain.append(opcode, Frame.of(opcode, false, payload));
-                if (opcode == Opcode.TEXT)
-                    keeper.keep(lastSeen, from);
+                keeper.keep(opcode, lastSeen, from);
             } finally {
                 appending.unlock();
             }
@@ -2347,7 +2349,7 @@ public final class NanoStreamWs {
         }
 
         /** A listener is to be, and takes its cursor: from there on its log has everything. leave undoes it.
-         * @param past what it is sent before, or null */
+         * @param past what it asked for of the messages before, or null */
         Start join(boolean deflate, Past past) {
             appending.lock();
             try {
@@ -2355,7 +2357,9 @@ public final class NanoStreamWs {
                     compressedListeners++;
                 Cursor live = plain.now();
                 Cursor next = deflate ? compressed.now() : live;
-                return new Start(past, live, next);
+                Cursor from = past == null ? null : past.from();
+                if (from == null) return new Start(next, null);
+                return new Start(from, new Seam(past, live, next));
             } finally {
                 appending.unlock();
             }
@@ -4710,7 +4714,7 @@ public final class NanoStreamWs {
             this.settings = settings;
             this.clock = clock;
             this.events = events;
-            Keeper keeper = (seen, from) -> { };
+            Keeper keeper = (opcode, seen, from) -> { };
             broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout, clock, keeper);
             Conditions conditions = Jwt::checkNoAudience;
             handshake = new Handshake(

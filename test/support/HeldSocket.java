@@ -33,12 +33,12 @@ final class HeldSocket extends Socket {
     }
 
     static NanoStreamWs.Broadcaster unattended(long maxLag, Duration writeTimeout) {
-        return new NanoStreamWs.Broadcaster(maxLag, writeTimeout, InstantSource.system(), (seen, from) -> { });
+        return new NanoStreamWs.Broadcaster(maxLag, writeTimeout, InstantSource.system(), (opcode, seen, from) -> { });
     }
 
     /** A listener begins at the end of a log. */
     static NanoStreamWs.Start now(NanoStreamWs.StreamLog log) {
-        return new NanoStreamWs.Start(null, log.now(), log.now());
+        return new NanoStreamWs.Start(log.now(), null);
     }
 
     /** A listener with this socket, whose cursor is at the log's end. */
