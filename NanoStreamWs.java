@@ -22,11 +22,11 @@
  *
  * Threads. Each connection has a virtual thread that reads it, and each port one that accepts. Sixteen
  * virtual threads write, one for each lane: it walks its share of the listeners and sends each what its
- * cursor has not passed. A listener that was too slow for that gets a thread of its own for a while. Two
- * platform threads keep time: they relieve a lane that a blocked write holds up, evict a listener that stays
- * stuck or does not finish a message, ping, and sweep used tokens. One platform thread writes the log lines.
- * A connection's thread writes as well: the answer to the handshake and what came into the log meanwhile,
- * then, between two frames of the log, a pong or the answer to a close frame.
+ * cursor has not passed. A listener that was too slow for that, or that is sent what it missed, has a thread
+ * of its own for a while. Two platform threads keep time: they relieve a lane that a blocked write holds up,
+ * evict a listener that stays stuck or does not finish a message, ping, and sweep used tokens. One platform
+ * thread writes the log lines. A connection's thread writes as well: the answer to the handshake and what
+ * came into the log meanwhile, then, between two frames of the log, a pong or the answer to a close frame.
  *
  * How to read it. One evening: Part I, then the section Server. A section uses only names from above it, Part
  * I names nothing of Part II, and no section of Part II names another. A section of Part II can be skipped by
@@ -51,6 +51,7 @@
  *     Part II. Parts: each can be skipped
  *         15  POST                  the feed that a Nano node posts to
  *         16  Nano blocks           what listeners get of a node's callback
+ *         17  History               what a listener can have that it missed
  *         18  Page                  what a browser shows
  *         19  Health and metrics    what a monitor asks for
  *         20  TLS                   listeners connect by wss://
@@ -64,7 +65,7 @@
  *         29  Server                wiring, timers, drain
  *         30  main
  *
- * (17 and 22 are reserved for history and Redis; 21 will also have a WebSocket as a feed.)
+ * (22 is reserved for Redis; 21 will also have a WebSocket as a feed.)
  */
 
 
@@ -3153,6 +3154,120 @@ public final class NanoStreamWs {
         }
     }
 
+    // ---- 17. History --------------------------------------------------------------------------------------
+    // What a listener can have that it missed: ?last=N begins N messages earlier, ?since=T with the message
+    // that was seen at T, or else with the first after it. A message that is kept is a cursor that nobody
+    // moves.
+    //
+    // Off unless: never off, but --history 0 keeps nothing.
+    // Touches: nothing; the plain log stays in memory from the oldest message that is kept.
+    // Implements: Past (11), Keeper (13), History (14).
+    // When it fails: a listener that asks for what cannot be meant gets 400, and the log says why.
+
+    /** Keeps the last messages. */
+    static class Recorder implements Keeper, History {
+        static final int MOST = 100_000; // messages, of which each takes some 60 bytes here
+
+        /** A message. */
+        record Kept(long seen, Cursor from) { }
+
+        final Deque<Kept> kept = new ArrayDeque<>(); // used under Broadcaster.appending
+        final int messages; // kept at most
+        final long bytes;   // of the log, from the oldest of them to its end, at most
+
+        Recorder(int messages, long bytes) {
+            this.messages = messages;
+            this.bytes = bytes;
+        }
+
+        @Override
+        public void keep(Opcode opcode, long seen, Cursor from) {
+            if (opcode == Opcode.TEXT)
+                kept.add(new Kept(seen, from));
+            while (!kept.isEmpty() && isTooMuch())
+                kept.remove();
+        }
+
+        boolean isTooMuch() {
+            Cursor oldest = kept.element().from;
+            long size = oldest.log().end() - oldest.offset();
+            return kept.size() > messages || size > bytes;
+        }
+
+        @Override
+        public Past of(Request request) throws Refusal {
+            String last = request.parameter("last");
+            String since = request.parameter("since");
+            if (last != null && since != null) throw Http.malformed("last and since at once");
+            if (last != null) return new Asked(kept, number(last), 0);
+            if (since != null) return new Asked(kept, Long.MAX_VALUE, micros(since));
+            return null;
+        }
+
+        static long number(String text) throws Refusal {
+            if (!text.matches("[0-9]{1,18}")) throw Http.malformed("expected a whole number as last");
+            return Long.parseLong(text);
+        }
+
+        /** Rounded: a client that has read seen into a double may write more decimals than it had. */
+        static long micros(String text) throws Refusal {
+            if (!text.matches("[0-9]{1,12}(\\.[0-9]{1,18})?")) // milliseconds would be too long
+                throw Http.malformed("expected seconds of Unix time as since");
+            BigDecimal micros = new BigDecimal(text).movePointRight(6);
+            return micros.setScale(0, RoundingMode.HALF_UP).longValueExact();
+        }
+    }
+
+    /** What a listener asks for: so many of the last messages at most, and none that was seen earlier.
+     * @param seen microseconds of Unix time */
+    record Asked(Deque<Recorder.Kept> kept, long count, long seen) implements Past {
+        /** Takes as long as there are messages to send: it begins with the last one. */
+        @Override
+        public Cursor from() {
+            Cursor from = null;
+            long more = count;
+            for (Recorder.Kept message : kept.reversed()) {
+                if (more == 0 || message.seen < seen) break;
+                from = message.from;
+                more--;
+            }
+            return from;
+        }
+
+        /** Passes over pings: to answer all of them at once would look like a flood. */
+        @Override
+        public int begin(byte[] frames, int at, int end) {
+            int begin = at;
+            while (begin < end && !isMessage(frames, begin))
+                begin += length(frames, begin);
+            return begin;
+        }
+
+        @Override
+        public long end(byte[] frames, long mark, int end) {
+            long last = mark;
+            int at = Segment.limit(mark);
+            while (at < end && isMessage(frames, at)) {
+                last += Segment.mark(1, length(frames, at));
+                at = Segment.limit(last);
+            }
+            return last;
+        }
+
+        static boolean isMessage(byte[] frames, int at) {
+            return (frames[at] & 0b0000_1111) == Opcode.TEXT.bits;
+        }
+
+        /** Bytes of the frame that begins there, which has no mask (RFC 6455 §5.2). */
+        static int length(byte[] frames, int at) {
+            ByteBuffer frame = ByteBuffer.wrap(frames).position(at + 1);
+            int sevenBits = frame.get();
+            if (sevenBits < 126) return 2 + sevenBits;
+            if (sevenBits == 126) return 2 + 2 + (frame.getShort() & 0xFFFF);
+            return 2 + 8 + (int) frame.getLong();
+        }
+    }
+
     // ---- 18. Page -----------------------------------------------------------------------------------------
     // A page that shows the stream, for a browser that opens the listeners' address.
     //
@@ -4338,7 +4453,7 @@ public final class NanoStreamWs {
                 silent,
                 new AtomicInteger(),
                 new AtomicBoolean());
-            Supplier<String> token = () -> admitsAll ? "" : "?t=" + sign.apply(secret);
+            Supplier<String> token = () -> admitsAll ? "" : "&t=" + sign.apply(secret);
             return new Rehearsal(door, feed, token, visitors);
         }
 
@@ -4346,8 +4461,8 @@ public final class NanoStreamWs {
             try (ServerSocket loop = new ServerSocket(0, BACKLOG, InetAddress.getLoopbackAddress())) {
                 loop.setSoTimeout(TIME);
                 List<Socket> audience = List.of(
-                    enter(loop, listener("", "")),
-                    enter(loop, listener(OFFER, "")));
+                    enter(loop, listener("", "", "")),
+                    enter(loop, listener("", OFFER, "")));
                 try {
                     play(loop);
                 } finally {
@@ -4366,23 +4481,23 @@ public final class NanoStreamWs {
         }
 
         void play(ServerSocket loop) throws IOException {
+            read(enter(loop, feed, TCP, POST)); // first: there are visitors that ask for what was before
             List<Socket> visitors = List.of(
                 enter(loop, "GET /" + HEAD + "\r\n"),
                 enter(loop, "GET /healthz" + HEAD + "\r\n"),
-                enter(loop, listener(OFFER, PING + COMPRESSED + CLOSE)),
-                enter(loop, listener("", PING + TEXT + MALFORMED)),
+                enter(loop, listener("last=1", OFFER, PING + COMPRESSED + CLOSE)),
+                enter(loop, listener("since=0.5", "", PING + TEXT + MALFORMED)),
                 enter(loop, "GET /?t=not.a.token" + UPGRADE + "\r\n" + CLOSE),
                 enter(loop, door::receive, TCP, "GET /" + HEAD + "\r\n"), // also where TLS is expected
                 enter(loop, door::receive, TCP, TLS),
-                enter(loop, feed, TCP, "GET /metrics" + HEAD + "\r\n"),
-                enter(loop, feed, TCP, POST));
+                enter(loop, feed, TCP, "GET /metrics" + HEAD + "\r\n"));
             visitors.forEach(Rehearsal::read);
             door.broadcaster.listeners().forEach(door.broadcaster.watchdog::watch);
             door.broadcaster.look();
         }
 
-        String listener(String fields, String frames) {
-            return "GET /" + token.get() + UPGRADE + fields + "\r\n" + frames;
+        String listener(String query, String fields, String frames) {
+            return "GET /?" + query + token.get() + UPGRADE + fields + "\r\n" + frames;
         }
 
         /** A visitor of the door. */
@@ -4581,6 +4696,8 @@ public final class NanoStreamWs {
                                        https://example.com:8443; comma-separated
               --feed URL               where messages come from (http://127.0.0.1:3000/); may be repeated.
                                        http://HOST:PORT/PATH: POSTs to it; -: standard input, a line a message
+              --history N              messages kept for a listener that asks for them (1000), 0: none; at
+                                       most half of --max-lag in bytes
               --ping SECONDS           between two pings (30); a listener that is silent for two is dropped;
                                        0: no ping
               --tls-cert FILE, --tls-key FILE
@@ -4601,6 +4718,7 @@ public final class NanoStreamWs {
         final List<Origin> origins = new ArrayList<>();
         final List<Feed> feeds = new ArrayList<>();
         String tlsCert, tlsKey;         // files, or both null
+        int history = 1000;             // messages
         Duration ping = Duration.ofSeconds(30);
         int maxListeners = Integer.MAX_VALUE;
         long maxLag = 8 * 1024 * 1024;  // bytes
@@ -4651,6 +4769,7 @@ public final class NanoStreamWs {
                 case "feed" -> feeds.add(Feed.parse(option.text()));
                 case "tls-cert" -> tlsCert = option.text();
                 case "tls-key" -> tlsKey = option.text();
+                case "history" -> history = (int) option.number(0, Recorder.MOST);
                 case "ping" -> ping = option.seconds();
                 case "max-listeners" -> maxListeners = (int) option.number(1, Integer.MAX_VALUE);
                 case "max-lag" -> maxLag = option.number(2 * Limits.MAX_MESSAGE, Long.MAX_VALUE);
@@ -4695,6 +4814,7 @@ public final class NanoStreamWs {
         final EventLog events;
         final ThreadFactory threads = Thread.ofPlatform().daemon().name("timer").factory();
         final ScheduledExecutorService timer = Executors.newScheduledThreadPool(2, threads);
+        final Recorder recorder;
         final Broadcaster broadcaster;
         final Handshake handshake;
         final UsedTokens usedTokens;
@@ -4714,8 +4834,8 @@ public final class NanoStreamWs {
             this.settings = settings;
             this.clock = clock;
             this.events = events;
-            Keeper keeper = (opcode, seen, from) -> { };
-            broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout, clock, keeper);
+            recorder = new Recorder(settings.history, settings.maxLag / 2);
+            broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout, clock, recorder);
             Conditions conditions = Jwt::checkNoAudience;
             handshake = new Handshake(
                 settings::admits,
@@ -4736,14 +4856,13 @@ public final class NanoStreamWs {
             Transport tcp = (connection, log) -> connection.socket;
             Transport transport = tls == null ? tcp : tls;
             Clients clients = (socket, request) -> Http.remote(socket);
-            History history = request -> null;
             int maxListeners = Math.min(settings.maxListeners, Limits.MAX_LISTENERS);
             door = new Door(
                 acceptor,
                 transport,
                 clients,
                 handshake,
-                history,
+                recorder,
                 usedTokens,
                 broadcaster,
                 routes(),
@@ -4760,8 +4879,8 @@ public final class NanoStreamWs {
                 feeds.add(feed(feed));
         }
 
-        /** Plays the rehearsal, with Nano blocks of its own: tps and tpm do not count its block, and the metrics
-         * count nothing of it. */
+        /** Plays the rehearsal, with Nano blocks of its own: tps and tpm do not count its block, nor do the
+         * metrics, and it is no history. */
         void rehearse() {
             Function<byte[], String> sign = secret ->
                 Issuer.sign(secret, clock.instant(), Duration.ofMinutes(1));
@@ -4772,6 +4891,7 @@ public final class NanoStreamWs {
             Rehearsal.Visitors visitors = tls == null ? Rehearsal.TCP : tls::visit;
             Rehearsal.run(door, feed, sign, visitors);
             metrics.forget();
+            recorder.kept.clear(); // no feed has begun
         }
 
         /** Starts to accept. */

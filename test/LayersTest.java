@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
@@ -336,6 +337,14 @@ class LayersTest {
                 publisher.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + block.length() + "\r\n\r\n" + block);
                 assertEquals(200, RawClient.status(publisher.answer()));
                 assertTrue(new String(RawClient.inflated(client.frame().payload()), UTF_8).contains("amount_raw"));
+                for (String query : List.of("&last=9", "&since=1.25")) {
+                    String target = "/?t=" + TestToken.expiring(Instant.now().plusSeconds(60)) + query;
+                    assertTrue(RawClient.lastAnswer(port, RawClient.handshake(target + 'x', origin))
+                        .startsWith("HTTP/1.1 400 "));
+                    try (RawClient late = RawClient.admitted(port, target, deflate, origin)) {
+                        assertTrue(late.text().contains("amount_raw"), "it is the first that is kept");
+                    }
+                }
                 client.send(RawClient.frame(0x88, new byte[] {3, (byte) 232}));
                 assertEquals(1000, client.frame().code());
             }

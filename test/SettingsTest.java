@@ -63,6 +63,7 @@ class SettingsTest {
             case "leeway" -> settings.leeway.toString();
             case "origin" -> String.join(" ", origins(settings));
             case "feed" -> String.join(" ", feeds(settings));
+            case "history" -> String.valueOf(settings.history);
             case "ping" -> settings.ping.toString();
             case "max-listeners" -> String.valueOf(settings.maxListeners);
             case "max-lag" -> String.valueOf(settings.maxLag);
@@ -81,6 +82,7 @@ class SettingsTest {
         leeway,        PT0S
         origin,        ''
         feed,          http://127.0.0.1:3000/
+        history,       1000
         ping,          PT30S
         max-listeners, 2147483647
         max-lag,       8388608
@@ -114,6 +116,8 @@ class SettingsTest {
         feed,          http://nano_feed:3000/,   http://nano_feed:3000/
         feed,          http://h,                 http://h:80/
         feed,          http://h:/x%20y,          http://h:80/x y
+        history,       0,                        0
+        history,       100000,                   100000
         ping,          0.1,                      PT0.1S
         origin,        'null,file://',           null file://
         ping,          0,                        PT0S
@@ -224,8 +228,8 @@ class SettingsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"host", "port", "secret-file", "leeway", "origin", "feed", "ping", "max-listeners",
-        "max-lag", "write-timeout", "drain"})
+    @ValueSource(strings = {"host", "port", "secret-file", "leeway", "origin", "feed", "history", "ping",
+        "max-listeners", "max-lag", "write-timeout", "drain"})
     void refuseAnOptionWithoutItsValue(String option) {
         wrong("--" + option, "--" + option);
         wrong("--" + option, "--" + option + "=");
@@ -320,6 +324,9 @@ class SettingsTest {
         secret,        's\n'
         secret,        's\uFFFD'
         feed,          'http://h/\uFFFD'
+        history,       -1
+        history,       100001
+        history,       all
         max-listeners, 0
         max-listeners, -1
         max-listeners, 2147483648
