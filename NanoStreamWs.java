@@ -1095,7 +1095,7 @@ public final class NanoStreamWs {
 
     /** Verifies tokens. There is one algorithm on purpose, and another would be a new version of this file
      * (RFC 8725 §3.2). A secret is meant for tokens of this server alone (§3.12): what it signs is from
-     * the issuer, and for any listener, so iss and sub are not asked for (§3.8). */
+     * the issuer, and for any listener, so sub is not asked for, nor iss unless by --issuer (§3.8). */
     static class Jwt {
         /** Returns the claims of a token that is good now, or throws why it is not. It may be a used one. */
         static Claims verify(
@@ -4205,24 +4205,91 @@ public final class NanoStreamWs {
     }
 
     // ---- 23. Issuer (RFC 7515, 7519) ----------------------------------------------------------------------
-    // Makes secrets and tokens, and reads secrets.
+    // Makes secrets and tokens, reads secrets, and has what --audience, --issuer and --issued-after-start ask
+    // of a token.
     //
-    // Off unless: a secret is given, by whatever option.
+    // Off unless: a secret is given, by whatever option; Terms: unless one of those three is, too.
     // Touches: the system's source of random numbers, the file of --secret-file.
-    // Implements: nothing; Settings, Server and main ask it.
-    // When it fails: the command ends, and a line says why.
+    // Implements: Conditions (7); Settings, Server and main ask the rest.
+    // When it fails: the command ends, and a line says why. A token that does not meet the terms gets 401.
+
+    /** What the options ask of a token (RFC 7519 §4.1) beside exp and nbf.
+     * @param claims aud and iss, where a token has to have them
+     * @param start after which it has to be issued, or null */
+    record Terms(
+            Map<String, String> claims,
+            Instant start,
+            InstantSource clock,
+            Duration leeway) implements Conditions {
+        @Override
+        public void check(Map<String, Json> payload) throws Refusal {
+            String audience = claims.get("aud");
+            if (audience == null)
+                Jwt.checkNoAudience(payload);
+            else if (!isFor(audience, payload.get("aud")))
+                throw Jwt.invalid("it is not for the --audience (aud)");
+            String issuer = claims.get("iss");
+            boolean isOurs = new Json.Str(issuer).equals(payload.get("iss")); // §4.1.1: case-sensitive
+            if (issuer != null && !isOurs)
+                throw Jwt.invalid("it is not of the --issuer (iss)");
+            if (start != null)
+                checkIssued(payload);
+        }
+
+        /** §4.1.3: "an array of case-sensitive strings", or one such string. */
+        static boolean isFor(String audience, Json aud) {
+            if (aud instanceof Json.Arr(var elements)) {
+                boolean strings = elements.stream().allMatch(Json.Str.class::isInstance);
+                return strings && elements.contains(new Json.Str(audience));
+            }
+            return new Json.Str(audience).equals(aud);
+        }
+
+        /** No token works twice by this, although a process takes with it which ones were used. An earlier
+         * process admitted none that was issued after the time it was judged, plus the leeway. This one
+         * admits none that was issued before the start, plus the leeway. The start is read when this process
+         * has the port, which the earlier one had until it had judged the last token that it admitted. So
+         * the earlier bound is not above this one, and not after rounding either, since both are rounded
+         * alike; and a token at the bound itself is refused here.
+         *
+         * A token with an iat in whole seconds counts from the beginning of its second. One that is signed in
+         * the second of the start is refused.
+         *
+         * It takes the system's clock, not set back from one process to the next; both with this option, the
+         * later one with no smaller leeway. Two servers that run at the same time, on two ports, each admit
+         * a token once. */
+        void checkIssued(Map<String, Json> payload) throws Refusal {
+            if (!payload.containsKey("iat"))
+                throw Jwt.invalid("it has no iat, which --issued-after-start needs");
+            double issued = Jwt.numericDate(payload, "iat"); // §4.1.6
+            double skew = leeway.toMillis() / 1e3;
+            // Else it would wait for the next process, and work there again.
+            double latest = Jwt.unixTime(clock.instant()) + skew;
+            if (issued > latest)
+                throw Jwt.invalid("issued in the future (iat)");
+            double earliest = Jwt.unixTime(start) + skew;
+            if (issued <= earliest)
+                throw Jwt.invalid("issued before this server's start (iat), or within --leeway of it");
+        }
+    }
 
     /** Makes secrets and tokens: for --token, for the link that a bare --secret prints, and for the
      * rehearsal. Reads the file of --secret-file. */
     static class Issuer {
         static final SecureRandom RANDOM = new SecureRandom();
 
-        /** A new token, valid for the time given, and unlike every other by its jti. */
-        static String sign(byte[] secret, Instant now, Duration valid) {
-            long iat = now.getEpochSecond();
+        /** A new token, valid for the time given, and unlike every other by its jti.
+         * @param claims more of them, by name; nothing in them has to be escaped (RFC 8259 §7) */
+        static String sign(byte[] secret, Map<String, String> claims, Instant now, Duration valid) {
+            long micros = ChronoUnit.MICROS.between(Instant.EPOCH, now);
+            BigDecimal iat = BigDecimal.valueOf(micros, 6); // in whole seconds it could be before the start
             BigDecimal exp = BigDecimal.valueOf(now.plus(valid).toEpochMilli(), 3);
+            StringBuilder asked = new StringBuilder();
+            claims.forEach((name, value) ->
+                asked.append("\"" + name + "\":\"" + value + "\","));
             String header = "{\"alg\":\"HS256\",\"typ\":\"JWT\"}";
-            String payload = "{\"iat\":" + iat + ",\"exp\":" + exp + ",\"jti\":\"" + random(16) + "\"}";
+            String payload = "{" + asked
+                + "\"iat\":" + iat + ",\"exp\":" + exp + ",\"jti\":\"" + random(16) + "\"}";
             String signingInput = segment(header) + '.' + segment(payload);
             byte[] mac = Jwt.mac(secret, signingInput);
             return signingInput + '.' + encode(mac);
@@ -4248,13 +4315,16 @@ public final class NanoStreamWs {
             return text.toString();
         }
 
-        /** What is printed of a secret that was just made. @param listed whether the page's origin is
-         * admitted */
-        static String introduction(String secret, String page, boolean listed) {
+        /** What is printed of a secret that was just made.
+         * @param sign makes a token that is valid for an hour
+         * @param listed whether the page's origin is admitted */
+        static String introduction(
+                String secret,
+                Function<byte[], String> sign,
+                String page,
+                boolean listed) {
             byte[] key = secret.getBytes(UTF_8);
-            Instant now = Instant.now();
-            Duration hour = Duration.ofHours(1);
-            String link = page + '#' + sign(key, now, hour);
+            String link = page + '#' + sign.apply(key);
             String none = "(its origin is not in the list of --origin: open a page of one that is)";
             return """
 
@@ -4264,7 +4334,7 @@ public final class NanoStreamWs {
 
                 NANO_STREAM_SECRET is not set, so this secret is new with every start; it makes tokens.
                 Open the page to see the stream. Each token admits one listener, within the hour.
-                """.formatted(secret, sign(key, now, hour), listed ? link : none);
+                """.formatted(secret, sign.apply(key), listed ? link : none);
         }
 
         static String segment(String json) { return encode(json.getBytes(UTF_8)); }
@@ -4691,7 +4761,11 @@ public final class NanoStreamWs {
                                        made and printed. No --secret: all are admitted
               --secret-file FILE       the same, from the file's first line
               --token [SECONDS]        print a token for the secret, valid that long (10), and exit
-              --leeway SECONDS         clock skew allowed for a token's exp and nbf (0)
+              --audience A, --issuer I what a token's aud has to have in it, and what its iss has to be (no
+                                       aud, any iss)
+              --issued-after-start     a token's iat has to be later than the start: none works twice, even
+                                       if the server is restarted
+              --leeway SECONDS         clock skew allowed for a token's exp, nbf and iat (0)
               --origin LIST            admit only pages of these origins (all): example.com, *.example.com,
                                        https://example.com:8443; comma-separated
               --feed URL               where messages come from (http://127.0.0.1:3000/); may be repeated.
@@ -4714,6 +4788,8 @@ public final class NanoStreamWs {
         final List<byte[]> secrets = new ArrayList<>();
         String newSecret;               // one that is to be printed, or null
         Duration token;                 // for which a token is to be printed, or null: serve
+        final Map<String, String> claims = new LinkedHashMap<>(); // aud and iss, if they are asked for
+        boolean issuedAfterStart;
         Duration leeway = Duration.ZERO;
         final List<Origin> origins = new ArrayList<>();
         final List<Feed> feeds = new ArrayList<>();
@@ -4752,7 +4828,13 @@ public final class NanoStreamWs {
             if (token != null && (secrets.isEmpty() || newSecret != null))
                 throw new UsageException("--token wants the server's secret: --secret S, --secret-file FILE, "
                     + "or --secret with NANO_STREAM_SECRET set");
+            if (hasTerms() && secrets.isEmpty())
+                throw new UsageException("--audience, --issuer and --issued-after-start want a --secret: "
+                    + "without one no token is looked at");
         }
+
+        /** Whether a token has to meet more than the core asks of it. */
+        boolean hasTerms() { return issuedAfterStart || !claims.isEmpty(); }
 
         /** Whether a client with this Origin field, or null for none, is admitted. */
         boolean admits(String origin) { return origins.isEmpty() || Origin.isAdmitted(origins, origin); }
@@ -4764,6 +4846,9 @@ public final class NanoStreamWs {
                 case "secret" -> addSecret(option.isBare() ? bareSecret() : option.value());
                 case "secret-file" -> addSecret(Issuer.readSecret(option.text()));
                 case "token" -> token = option.isBare() ? Duration.ofSeconds(10) : option.positive();
+                case "audience" -> addClaim("aud", option);
+                case "issuer" -> addClaim("iss", option);
+                case "issued-after-start" -> issuedAfterStart = true;
                 case "leeway" -> leeway = option.seconds();
                 case "origin" -> addOrigins(option);
                 case "feed" -> feeds.add(Feed.parse(option.text()));
@@ -4783,6 +4868,12 @@ public final class NanoStreamWs {
 
         void addSecret(String secret) throws UsageException {
             secrets.add(new Option("secret", secret).text().getBytes(UTF_8));
+        }
+
+        void addClaim(String name, Option option) throws UsageException {
+            if (!option.text().matches("[^\"\\\\\\p{Cntrl}]+")) // Issuer.sign does not escape
+                throw option.wants("a name or a URI without quotes, backslashes and control characters");
+            claims.put(name, option.value());
         }
 
         String bareSecret() {
@@ -4816,7 +4907,6 @@ public final class NanoStreamWs {
         final ScheduledExecutorService timer = Executors.newScheduledThreadPool(2, threads);
         final Recorder recorder;
         final Broadcaster broadcaster;
-        final Handshake handshake;
         final UsedTokens usedTokens;
         final Translation translation = new NanoBlocks();
         final List<Source> feeds = new ArrayList<>();
@@ -4836,13 +4926,6 @@ public final class NanoStreamWs {
             this.events = events;
             recorder = new Recorder(settings.history, settings.maxLag / 2);
             broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout, clock, recorder);
-            Conditions conditions = Jwt::checkNoAudience;
-            handshake = new Handshake(
-                settings::admits,
-                settings.secrets,
-                conditions,
-                settings.leeway,
-                settings.deflate);
             usedTokens = new UsedTokens(clock, settings.leeway);
             pulse = new Pulse(broadcaster, settings.writeTimeout);
             health.checks.add(pulse::ailment);
@@ -4855,6 +4938,13 @@ public final class NanoStreamWs {
                 tls = new Tls(settings.tlsCert, settings.tlsKey, clock, events);
             Transport tcp = (connection, log) -> connection.socket;
             Transport transport = tls == null ? tcp : tls;
+            Instant start = clock.instant(); // not before the port is ours: see Terms
+            Handshake handshake = new Handshake(
+                settings::admits,
+                settings.secrets,
+                conditions(start),
+                settings.leeway,
+                settings.deflate);
             Clients clients = (socket, request) -> Http.remote(socket);
             int maxListeners = Math.min(settings.maxListeners, Limits.MAX_LISTENERS);
             door = new Door(
@@ -4879,17 +4969,28 @@ public final class NanoStreamWs {
                 feeds.add(feed(feed));
         }
 
+        Conditions conditions(Instant start) {
+            if (!settings.hasTerms()) return Jwt::checkNoAudience;
+            Instant from = settings.issuedAfterStart ? start : null;
+            return new Terms(settings.claims, from, clock, settings.leeway);
+        }
+
+        /** A token that is admitted already now, within the leeway of the start, and for an hour. Its iat is
+         * the latest that is believed. */
+        String token(byte[] secret) {
+            Instant issued = clock.instant().plus(settings.leeway);
+            return Issuer.sign(secret, settings.claims, issued, Duration.ofHours(1));
+        }
+
         /** Plays the rehearsal, with Nano blocks of its own: tps and tpm do not count its block, nor do the
          * metrics, and it is no history. */
         void rehearse() {
-            Function<byte[], String> sign = secret ->
-                Issuer.sign(secret, clock.instant(), Duration.ofMinutes(1));
             Publisher publisher = new Publisher(broadcaster, new NanoBlocks(), bytes -> { });
             LongConsumer waited = new Waits();
             Function<EventLog, Acceptor.Handler> feed = log ->
                 postFeed(door.acceptor, "/", publisher, waited, log)::takeAll;
             Rehearsal.Visitors visitors = tls == null ? Rehearsal.TCP : tls::visit;
-            Rehearsal.run(door, feed, sign, visitors);
+            Rehearsal.run(door, feed, this::token, visitors);
             metrics.forget();
             recorder.kept.clear(); // no feed has begun
         }
@@ -5076,7 +5177,7 @@ public final class NanoStreamWs {
             Supplier<String> makeSecret = () -> Issuer.random(32);
             Settings settings = new Settings(args, System.getenv(), makeSecret);
             if (settings.token != null)
-                printToken(settings.secrets.getFirst(), settings.token);
+                printToken(settings);
             else
                 serve(settings);
         } catch (UsageException e) {
@@ -5088,8 +5189,10 @@ public final class NanoStreamWs {
         }
     }
 
-    static void printToken(byte[] secret, Duration valid) throws IOException {
-        System.out.println(Issuer.sign(secret, Instant.now(), valid));
+    static void printToken(Settings settings) throws IOException {
+        byte[] secret = settings.secrets.getFirst();
+        String token = Issuer.sign(secret, settings.claims, Instant.now(), settings.token);
+        System.out.println(token);
         if (System.out.checkError()) throw new IOException("the token could not be written");
     }
 
@@ -5119,7 +5222,8 @@ public final class NanoStreamWs {
             String origin = page.substring(0, page.length() - 1);
             boolean listed = settings.admits(origin);
             // By the log, which keeps the order of its lines, and does not block.
-            events.lines.add(Issuer.introduction(settings.newSecret, page, listed));
+            String text = Issuer.introduction(settings.newSecret, server::token, page, listed);
+            events.lines.add(text);
         }
         server.closed.await();
         System.exit(0);

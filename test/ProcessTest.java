@@ -5,13 +5,20 @@ import java.io.IOException;
 import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Queue;
 import java.util.Set;
+import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import javax.tools.Diagnostic;
 import javax.tools.DiagnosticCollector;
@@ -187,6 +194,80 @@ class ProcessTest {
     }
 
     @Test
+    @DisplayName("what is printed at the start, and by --token, meets what the server asks of a token")
+    void printsTokensThatMeetItsOwnTerms() throws Exception {
+        String[] terms = {"--audience=https://stream.example", "--issuer=joe", "--issued-after-start"};
+        try (ServerProcess server = ServerProcess.of(FREE[0], FREE[1], FREE[2], "--secret", "--leeway=100", terms[0],
+                terms[1], terms[2])) {
+            String secret = server.await("^secret (\\S+)$"), token = server.await("^token +(\\S+)$");
+            String page = server.await("^page +(\\S+)$");
+            for (String admitting : List.of(token, page.substring(page.indexOf('#') + 1)))
+                RawClient.admitted(server.port(), "/?t=" + admitting).close();
+            try (ServerProcess tool = ServerProcess.of("--token", "--secret=" + secret, terms[0], terms[1], terms[2]);
+                 RawClient early = new RawClient(server.port())) {
+                String printed = tool.output().strip();
+                assertEquals(401, RawClient.status(early.upgrade("/?t=" + printed)));
+                server.await("Token was invalid: issued before this server's start .*, or within --leeway of it$");
+                try (ServerProcess other = ServerProcess.of(FREE[0], FREE[1], FREE[2], "--secret=" + secret, terms[0],
+                        terms[1])) {
+                    RawClient.admitted(other.port(), "/?t=" + printed).close();
+                }
+            }
+        }
+    }
+
+    /** A token for the secret of the documentation, issued now, in whole seconds or exactly. */
+    private static String issuedNow(boolean exactly) {
+        Instant now = Instant.now();
+        String iat = now.getEpochSecond() + (exactly ? String.format(Locale.ROOT, ".%09d", now.getNano()) : "");
+        long exp = now.getEpochSecond() + 60;
+        return TestToken.of("{\"iat\":" + iat + ",\"exp\":" + exp + ",\"jti\":\"" + UUID.randomUUID() + "\"}");
+    }
+
+    @Test
+    @DisplayName("--issued-after-start: what was admitted before kill -9 is not admitted by the next process")
+    void admitsNoTokenASecondTimeAfterItWasKilled() throws Exception {
+        String secret = "--secret=" + TestServer.SECRET, option = "--issued-after-start";
+        Queue<String> admitted = new ConcurrentLinkedQueue<>(), unknown = new ConcurrentLinkedQueue<>();
+        int port;
+        try (ServerProcess first = ServerProcess.of(FREE[0], FREE[1], FREE[2], secret, option);
+             ExecutorService clients = Executors.newVirtualThreadPerTaskExecutor()) {
+            port = first.port();
+            for (int i = 0; i < 4; i++) {
+                boolean exactly = i > 0; // the others wait for the second after the start
+                clients.execute(() -> {
+                    while (first.process.isAlive())
+                        knock(port, issuedNow(exactly), admitted, unknown);
+                });
+            }
+            TestServer.await("200 are admitted", () -> admitted.size() >= 200);
+            first.process.destroyForcibly(); // SIGKILL, while clients come
+        }
+        try (ServerProcess second = ServerProcess.of(FREE[0], "--port=" + port, FREE[2], secret, option)) {
+            assertEquals(port, second.port());
+            Queue<String> again = new ConcurrentLinkedQueue<>(), none = new ConcurrentLinkedQueue<>();
+            for (Queue<String> tokens : List.of(admitted, unknown))
+                for (String token : tokens)
+                    knock(port, token, again, none);
+            assertEquals(List.of(), List.copyOf(again), "of " + admitted.size());
+            assertEquals(List.of(), List.copyOf(none), "each was answered");
+            knock(port, issuedNow(true), again, none);
+            assertEquals(1, again.size(), "one that is signed now");
+        }
+    }
+
+    /** Asks to be admitted with a token. */
+    private static void knock(int port, String token, Queue<String> admitted, Queue<String> unknown) {
+        try (RawClient client = new RawClient(port)) {
+            String head = client.upgrade("/?t=" + token);
+            if (head.startsWith("HTTP/1.1 101 "))
+                admitted.add(token);
+        } catch (IOException e) {
+            unknown.add(token);
+        }
+    }
+
+    @Test
     void standardInputIsAFeedAndItsEndEndsTheServer() throws Exception {
         try (ServerProcess server = ServerProcess.of(FREE[0], FREE[1], "--feed", "-");
              RawClient client = RawClient.admitted(server.port(), "/")) {
@@ -204,7 +285,7 @@ class ProcessTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"--prot=1", "--port=x", "--port=65536", "--ping", "--feed=ftp://x/", "--origin=http://x/y",
-        "--token", "--secret=", "8080", "--max-lag=1"})
+        "--token", "--secret=", "8080", "--max-lag=1", "--issued-after-start", "--audience=a"})
     void aWrongCommandLineIsOneLineAndStatusTwo(String argument) throws Exception {
         try (ServerProcess server = ServerProcess.of(argument)) {
             assertEquals(2, server.exit());

@@ -5,15 +5,23 @@ import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.io.UncheckedIOException;
+import java.math.BigDecimal;
+import java.math.RoundingMode;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.time.Duration;
 import java.time.Instant;
+import java.time.InstantSource;
 import java.util.Arrays;
 import java.util.Base64;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
@@ -67,9 +75,14 @@ class Rfc7519TokenTest {
 
     /** What becomes of a token: "accepted", or why not. */
     private static String verdict(String token, Instant now, Duration leeway, String... secrets) {
+        return verdict(token, NanoStreamWs.Jwt::checkNoAudience, now, leeway, secrets);
+    }
+
+    private static String verdict(String token, NanoStreamWs.Conditions conditions, Instant now, Duration leeway,
+            String... secrets) {
         try {
-            NanoStreamWs.Jwt.verify(token, Stream.of(secrets).map(s -> s.getBytes(UTF_8)).toList(),
-                NanoStreamWs.Jwt::checkNoAudience, now, leeway);
+            NanoStreamWs.Jwt.verify(token, Stream.of(secrets).map(s -> s.getBytes(UTF_8)).toList(), conditions, now,
+                leeway);
             return "accepted";
         } catch (NanoStreamWs.Refusal refusal) {
             for (String segment : token.split("\\."))
@@ -298,6 +311,135 @@ class Rfc7519TokenTest {
         assertEquals("accepted", verdict(mint(HEADER, payload)));
     }
 
+    /** What becomes of a payload with these members. */
+    private static String verdict(Map<String, String> claims, String members) {
+        return verdict(mint(HEADER, "{" + members + "\"exp\":2000000010}"),
+            new NanoStreamWs.Terms(claims, null, InstantSource.fixed(NOW), Duration.ZERO), NOW, Duration.ZERO, SECRET);
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+        "the stream"                    | accepted
+        "the\\u0020stream"              | accepted
+        ["the stream"]                  | accepted
+        ["others","the stream"]         | accepted
+        ["the stream","the stream",""]  | accepted
+        "The stream"                    | TOKEN_INVALID
+        "the stream "                   | TOKEN_INVALID
+        "the"                           | TOKEN_INVALID
+        ""                              | TOKEN_INVALID
+        "*"                             | TOKEN_INVALID
+        "others,the stream"             | TOKEN_INVALID
+        ["the","stream"]                | TOKEN_INVALID
+        ["THE STREAM"]                  | TOKEN_INVALID
+        []                              | TOKEN_INVALID
+        [["the stream"]]                | TOKEN_INVALID
+        ["the stream",1]                | TOKEN_INVALID
+        [null,"the stream"]             | TOKEN_INVALID
+        {"the stream":"the stream"}     | TOKEN_INVALID
+        1                               | TOKEN_INVALID
+        true                            | TOKEN_INVALID
+        null                            | TOKEN_INVALID
+        """)
+    @DisplayName("§4.1.3: with an audience, aud is that string or an array of strings that has it")
+    void judgesTheAudience(String aud, String verdict) {
+        Map<String, String> claims = Map.of("aud", "the stream");
+        assertEquals(verdict, verdict(claims, "\"aud\":" + aud + ","));
+        assertEquals("TOKEN_INVALID", verdict(claims, "\"aud\":" + aud + ",\"aud\":\"the stream\","));
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+        "https://issuer.example"        | accepted
+        "https:\\/\\/issuer.example"    | accepted
+        "https://ISSUER.example"        | TOKEN_INVALID
+        "https://issuer.example/"       | TOKEN_INVALID
+        "issuer.example"                | TOKEN_INVALID
+        ["https://issuer.example"]      | TOKEN_INVALID
+        ""                              | TOKEN_INVALID
+        1                               | TOKEN_INVALID
+        null                            | TOKEN_INVALID
+        """)
+    @DisplayName("§4.1.1: with an issuer, iss is exactly that string")
+    void judgesTheIssuer(String iss, String verdict) {
+        assertEquals(verdict, verdict(Map.of("iss", "https://issuer.example"), "\"iss\":" + iss + ","));
+    }
+
+    @Test
+    @DisplayName("§4.1.1, §4.1.3: what is asked for has to be there, and a token for others is never taken")
+    void asksForAudienceAndIssuerTogetherOrAlone() {
+        Map<String, String> aud = Map.of("aud", "a"), iss = Map.of("iss", "i"), both = Map.of("aud", "a", "iss", "i");
+        String hasBoth = "\"aud\":\"a\",\"iss\":\"i\",", hasAud = "\"aud\":\"a\",", hasIss = "\"iss\":\"i\",";
+        assertEquals("accepted", verdict(both, hasBoth));
+        assertEquals("TOKEN_INVALID", verdict(both, hasAud));
+        assertEquals("TOKEN_INVALID", verdict(both, hasIss));
+        assertEquals("accepted", verdict(aud, hasAud));
+        assertEquals("accepted", verdict(aud, hasBoth));
+        assertEquals("TOKEN_INVALID", verdict(aud, ""));
+        assertEquals("accepted", verdict(iss, hasIss));
+        assertEquals("TOKEN_INVALID", verdict(iss, hasBoth), "it is for an audience, and the server has no name");
+        assertEquals("TOKEN_INVALID", verdict(iss, ""));
+        assertEquals("TOKEN_INVALID", verdict(iss, "\"aud\":\"i\",\"iss\":\"a\","));
+        assertEquals("TOKEN_INVALID", verdict(both, "\"aud\":\"i\",\"iss\":\"a\","));
+    }
+
+    /** What becomes of a token with this iat at a server that was started with --issued-after-start. */
+    private static String issued(String iat, Instant start, Instant now, Duration leeway) {
+        NanoStreamWs.Terms terms = new NanoStreamWs.Terms(Map.of(), start, InstantSource.fixed(now), leeway);
+        return verdict(mint(HEADER, "{" + iat + "\"exp\":2000009999}"), terms, now, leeway, SECRET);
+    }
+
+    @ParameterizedTest
+    @CsvSource(textBlock = """
+        0,   1999999990,        TOKEN_INVALID
+        0,   1999999989.999999, TOKEN_INVALID
+        0,   1999999990.000001, accepted
+        0,   1999999991,        accepted
+        0,   2000000000,        accepted
+        0,   2000000000.000001, TOKEN_INVALID
+        0,   2000000001,        TOKEN_INVALID
+        2.5, 1999999990.001,    TOKEN_INVALID
+        2.5, 1999999992.5,      TOKEN_INVALID
+        2.5, 1999999992.500001, accepted
+        2.5, 2000000002.5,      accepted
+        2.5, 2000000002.500001, TOKEN_INVALID
+        0,   0,                 TOKEN_INVALID
+        0,   -1,                TOKEN_INVALID
+        0,   2000000000000,     TOKEN_INVALID
+        0,   1e400,             TOKEN_INVALID
+        0,   -1e400,            TOKEN_INVALID
+        0,   '"1999999995"',    TOKEN_INVALID
+        0,   [1999999995],      TOKEN_INVALID
+        0,   null,              TOKEN_INVALID
+        """)
+    @DisplayName("§4.1.6: with --issued-after-start, iat is a number after the start, not in the future, with leeway")
+    void judgesWhenATokenWasIssued(double leeway, String iat, String verdict) {
+        Duration allowed = Duration.ofMillis((long) (1000 * leeway));
+        assertEquals(verdict, issued("\"iat\":" + iat + ",", NOW.minusSeconds(10), NOW, allowed));
+        assertEquals("TOKEN_INVALID", issued("", NOW.minusSeconds(10), NOW, allowed));
+    }
+
+    @Test
+    @DisplayName("what a process can have admitted, the next one does not, whatever the fractions of a second")
+    void admitsNothingThatAnEarlierProcessCanHaveAdmitted() {
+        Random random = new Random(1);
+        int admitted = 0;
+        for (int i = 0; i < 5_000; i++) {
+            Duration leeway = Duration.ofMillis(random.nextInt(3) * random.nextInt(2_000));
+            Instant judged = NOW.plusNanos(random.nextInt(1_000_000_000));
+            Instant start = judged.plusNanos(random.nextInt(2) * random.nextInt(1_000)); // often in the same instant
+            // about the latest time that the first one believes
+            Instant latest = judged.plus(leeway).plusNanos(random.nextInt(-500, 500));
+            BigDecimal iat = BigDecimal.valueOf(latest.getNano(), 9).add(BigDecimal.valueOf(latest.getEpochSecond()));
+            String member = "\"iat\":" + iat.setScale(random.nextInt(10), RoundingMode.HALF_UP) + ',';
+            if (!issued(member, NOW.minusSeconds(10), judged, leeway).equals("accepted")) continue;
+            admitted++;
+            Instant later = start.plusSeconds(60);
+            assertEquals("TOKEN_INVALID", issued(member, start, later, leeway), member + start + leeway);
+        }
+        assertTrue(admitted > 1_000, admitted + " admitted");
+    }
+
     @ParameterizedTest
     @CsvSource(textBlock = """
         2000000000,             accepted
@@ -515,13 +657,14 @@ class Rfc7519TokenTest {
     @Test
     void signsWhatOthersVerify() throws Exception {
         Instant now = NOW.plusMillis(250);
-        String token = NanoStreamWs.Issuer.sign(SECRET.getBytes(UTF_8), now, Duration.ofMillis(10_500));
+        String token = NanoStreamWs.Issuer.sign(SECRET.getBytes(UTF_8), Map.of(), now, Duration.ofMillis(10_500));
         String[] segments = token.split("\\.");
         assertEquals(3, segments.length);
         assertEquals(token, sign(segments[0], segments[1]));
         assertEquals(HEADER, new String(Base64.getUrlDecoder().decode(segments[0]), UTF_8));
         String payload = new String(Base64.getUrlDecoder().decode(segments[1]), UTF_8);
-        assertTrue(payload.matches("\\{\"iat\":2000000000,\"exp\":2000000010.750,\"jti\":\"[\\w-]{22}\"}"), payload);
+        String claimed = "\\{\"iat\":2000000000.250000,\"exp\":2000000010.750,\"jti\":\"[\\w-]{22}\"}";
+        assertTrue(payload.matches(claimed), payload);
 
         NanoStreamWs.Claims claims = NanoStreamWs.Jwt.verify(token, List.of(SECRET.getBytes(UTF_8)), NanoStreamWs.Jwt::checkNoAudience, now,
             Duration.ZERO);
@@ -532,8 +675,24 @@ class Rfc7519TokenTest {
     }
 
     @Test
+    @DisplayName("§4.1.1, §4.1.3: a token that is made has the audience and the issuer that are asked for")
+    void signsForTheAudienceAndAsTheIssuer() {
+        Map<String, String> claims = new LinkedHashMap<>();
+        claims.put("aud", "the stream/\u00e9\ud83d\ude00");
+        claims.put("iss", "https://issuer.example");
+        String token = NanoStreamWs.Issuer.sign(SECRET.getBytes(UTF_8), claims, NOW, Duration.ofSeconds(10));
+        String payload = new String(Base64.getUrlDecoder().decode(token.split("\\.")[1]), UTF_8);
+        assertTrue(payload.startsWith("{\"aud\":\"the stream/\u00e9\ud83d\ude00\",\"iss\":\"https://issuer.example\","
+            + "\"iat\":2000000000.000000,\"exp\":2000000010.000,\"jti\":\""), payload);
+        NanoStreamWs.Terms terms = new NanoStreamWs.Terms(claims, NOW.minusNanos(1_000), InstantSource.fixed(NOW),
+            Duration.ZERO);
+        assertEquals("accepted", verdict(token, terms, NOW, Duration.ZERO, SECRET));
+        invalid(token); // without an audience
+    }
+
+    @Test
     void signsNoTwoAlike() {
-        assertEquals(1_000, Stream.generate(() -> NanoStreamWs.Issuer.sign(SECRET.getBytes(UTF_8), NOW,
+        assertEquals(1_000, Stream.generate(() -> NanoStreamWs.Issuer.sign(SECRET.getBytes(UTF_8), Map.of(), NOW,
             Duration.ofSeconds(10)))
             .limit(1_000).distinct().count());
     }
@@ -567,6 +726,68 @@ class Rfc7519TokenTest {
                 assertTrue(warnings.getFirst().contains("a secret has 31 bytes; HS256 wants 32 or more"),
                     warnings.getFirst());
                 assertFalse(three.log().contains(secrets[0]), "no secret in the log");
+            }
+        }
+
+        private static String issued(Instant iat) {
+            return "/?t=" + TestToken.of("{\"iat\":" + BigDecimal.valueOf(iat.toEpochMilli(), 3)
+                + ",\"exp\":2000000099,\"jti\":\"" + UUID.randomUUID() + "\"}");
+        }
+
+        @Test
+        @DisplayName("--issued-after-start: a token from before the port was bound is refused, and the log says why")
+        void readsTheTimeOfTheStartWhenThePortIsBound() throws Exception {
+            Instant before = NOW.minusMillis(500);
+            int port;
+            try (ServerSocket free = new ServerSocket(0, 50, InetAddress.getLoopbackAddress())) {
+                port = free.getLocalPort();
+            }
+            InstantSource clock = () -> isFree(port) ? before : NOW.plusMillis(1);
+            ByteArrayOutputStream log = new ByteArrayOutputStream();
+            try (NanoStreamWs.EventLog events = new NanoStreamWs.EventLog(new PrintStream(log, true), clock);
+                 NanoStreamWs.Server late = new NanoStreamWs.Server(new NanoStreamWs.Settings(new String[] {
+                     "--host=127.0.0.1", "--port=" + port, "--feed=http://127.0.0.1:0/", "--drain=0",
+                     "--secret=" + TestServer.SECRET, "--issued-after-start"}, Map.of(), () -> ""), clock, events)) {
+                late.bind();
+                late.start();
+                for (Instant iat : List.of(before.plusMillis(1), NOW, NOW.plusMillis(1), NOW.plusMillis(2)))
+                    try (RawClient client = new RawClient(port)) {
+                        assertEquals(401, RawClient.status(client.upgrade(issued(iat))));
+                    }
+                TestServer.await("four lines", () -> log.toString(UTF_8).split("Token was invalid", -1).length == 5);
+            }
+            String said = log.toString(UTF_8);
+            assertEquals(3, said.lines().filter(line -> line.endsWith(" without origin: Token was invalid: "
+                + "issued before this server's start (iat), or within --leeway of it")).count(), said);
+            assertEquals(1, said.lines().filter(line -> line.endsWith("issued in the future (iat)")).count(), said);
+        }
+
+        private static boolean isFree(int port) {
+            try (ServerSocket own = new ServerSocket(port, 1, InetAddress.getLoopbackAddress())) {
+                return own.isBound();
+            } catch (IOException e) {
+                return false;
+            }
+        }
+
+        @Test
+        @DisplayName("--audience, --issuer: the log says which of them a token does not meet, and not what it has")
+        void saysWhichTermATokenDoesNotMeet() throws Exception {
+            try (TestServer named = new TestServer("--secret=" + TestServer.SECRET, "--audience=a", "--issuer=i",
+                    "--issued-after-start")) {
+                named.now = named.now.plusSeconds(60);
+                String times = ",\"exp\":" + (named.now.getEpochSecond() + 60) + "}";
+                String iat = ",\"iat\":" + named.now.getEpochSecond();
+                assertEquals(101, knock(named, "/?t=" + TestToken.of("{\"aud\":\"a\",\"iss\":\"i\"" + iat + times)));
+                for (String payload : List.of("{\"aud\":\"eve\",\"iss\":\"i\"" + iat,
+                        "{\"aud\":\"a\",\"iss\":\"eve\"" + iat,
+                        "{\"aud\":\"a\",\"iss\":\"i\"", "{\"aud\":\"a\",\"iss\":\"i\",\"iat\":\"eve\""))
+                    assertEquals(401, knock(named, "/?t=" + TestToken.of(payload + times)));
+                named.awaitLog("Token was invalid: it is not for the --audience (aud)");
+                named.awaitLog("Token was invalid: it is not of the --issuer (iss)");
+                named.awaitLog("Token was invalid: it has no iat, which --issued-after-start needs");
+                named.awaitLog("Token was invalid: iat is not a finite number");
+                assertFalse(named.log().contains("eve"), named.log());
             }
         }
 

@@ -60,6 +60,8 @@ class SettingsTest {
             case "port" -> String.valueOf(settings.port);
             case "secret" -> String.join(" ", secrets(settings));
             case "token" -> String.valueOf(settings.token);
+            case "audience" -> String.valueOf(settings.claims.get("aud"));
+            case "issuer" -> String.valueOf(settings.claims.get("iss"));
             case "leeway" -> settings.leeway.toString();
             case "origin" -> String.join(" ", origins(settings));
             case "feed" -> String.join(" ", feeds(settings));
@@ -79,6 +81,8 @@ class SettingsTest {
         port,          8080
         secret,        ''
         token,         null
+        audience,      null
+        issuer,        null
         leeway,        PT0S
         origin,        ''
         feed,          http://127.0.0.1:3000/
@@ -105,6 +109,10 @@ class SettingsTest {
         secret,        'ключ',                   'ключ'
         token,         60,                       PT1M
         token,         0.5,                      PT0.5S
+        audience,      https://stream.example/x, https://stream.example/x
+        audience,      'the übertragung',        'the übertragung'
+        issuer,        joe,                      joe
+        issuer,        urn:a=b,                  urn:a=b
         leeway,        1.25,                     PT1.25S
         leeway,        3600,                     PT1H
         origin,        example.com,              example.com
@@ -129,7 +137,8 @@ class SettingsTest {
         drain,         0,                        PT0S
         """)
     void takeEveryOptionInBothForms(String option, String text, String value) throws Exception {
-        String[] others = option.equals("token") ? new String[] {"--secret=s"} : new String[0];
+        boolean wantsSecret = List.of("token", "audience", "issuer").contains(option);
+        String[] others = wantsSecret ? new String[] {"--secret=s"} : new String[0];
         for (String[] form : new String[][] {{"--" + option, text}, {"--" + option + "=" + text}}) {
             assertEquals(value, value(parse(concat(form, others)), option));
             assertEquals(value, value(parse(concat(others, form)), option));
@@ -228,7 +237,8 @@ class SettingsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"host", "port", "secret-file", "leeway", "origin", "feed", "history", "ping",
+    @ValueSource(strings = {"host", "port", "secret-file", "audience", "issuer", "leeway", "origin", "feed", "history",
+        "ping", "tls-cert", "tls-key",
         "max-listeners", "max-lag", "write-timeout", "drain"})
     void refuseAnOptionWithoutItsValue(String option) {
         wrong("--" + option, "--" + option);
@@ -258,6 +268,22 @@ class SettingsTest {
     void refuseAValueOfNoDeflate() {
         wrong("--no-deflate", "--no-deflate=false");
         wrong("--no-deflate", "--no-deflate=");
+    }
+
+    @Test
+    @DisplayName("what is asked of a token can never work where none is looked at")
+    void refuseTermsForTokensWithoutASecret() throws Exception {
+        for (String option : List.of("--audience=a", "--issuer=i", "--issued-after-start")) {
+            wrong("want a --secret", option);
+            assertTrue(parse(option, "--secret=s").hasTerms());
+            assertTrue(parse("--secret", option).hasTerms());
+            assertEquals(option.equals("--issued-after-start"), parse("--secret", option).issuedAfterStart);
+        }
+        assertFalse(parse("--secret=s", "--leeway=5").hasTerms());
+        wrong("--issued-after-start takes no value", "--secret=s", "--issued-after-start=1");
+        wrong("--issued-after-start takes no value", "--secret=s", "--issued-after-start=");
+        assertEquals(1, parse("--secret=s", "--issued-after-start", "--port=1").port);
+        wrong("unexpected argument", "--secret=s", "--issued-after-start", "1");
     }
 
     @Test
@@ -311,6 +337,15 @@ class SettingsTest {
         port,          \u0663
         token,         abc
         token,         -1
+        audience,      'a"b'
+        audience,      'a\\b'
+        audience,      ' a'
+        audience,      'a\tb'
+        audience,      'a\u007fb'
+        audience,      'a\uFFFD'
+        issuer,        '"'
+        issuer,        'i\n'
+        issuer,        'i\nj'
         leeway,        -1
         leeway,        1e3
         leeway,        1.
