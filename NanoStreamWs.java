@@ -60,6 +60,7 @@
  *         24  Origins               RFC 6454: which pages may connect
  *         25  Rehearsal             everything is used once before the first connection is accepted
  *         26  Options               the words of the command line
+ *         27  Proxies               who a client is that comes by a proxy
  *     Part III. Assembly: what knows both
  *         28  Settings              what the options ask for
  *         29  Server                wiring, timers, drain
@@ -4742,6 +4743,49 @@ public final class NanoStreamWs {
         boolean isStandardInput() { return host.equals("-"); }
     }
 
+    // ---- 27. Proxies (RFC 9110 §5.3) ----------------------------------------------------------------------
+    // Who a client is that comes by a proxy: what the log calls it.
+    //
+    // Off unless: --proxy is given.
+    // Touches: nothing; no name is looked up.
+    // Implements: Clients (14).
+    // When it fails: the log has the proxy's address, or in quotes what it wrote; the client does not notice.
+
+    /** Believes X-Forwarded-For as far as proxies have written it. A request that is refused before its head
+     * was read has the proxy's address: there is no other yet. */
+    record Proxies(List<InetAddress> trusted) implements Clients {
+        /** The rightmost address that is no proxy's. Each proxy appends the one that connected to it, so
+         * whatever stands left of that can be made up. Where all are proxies, it is the leftmost. */
+        @Override
+        public String name(Socket socket, Request request) {
+            List<String> fields = request.fields().getOrDefault("x-forwarded-for", List.of());
+            String[] hops = String.join(",", fields).split(","); // several fields are one list
+            InetAddress hop = socket.getInetAddress();
+            String name = Http.remote(socket);
+            for (int i = hops.length - 1; i >= 0; i--) {
+                String text = hops[i].strip();
+                if (!trusted.contains(hop)) break;
+                if (text.isEmpty()) continue; // RFC 9110 §5.6.1.2
+                hop = address(text.replaceFirst("^([0-9.]+|\\[.*]):[0-9]{1,5}$", "$1")); // without a port
+                name = hop == null ? EventLog.quote(text) : hop.getHostAddress();
+            }
+            return name;
+        }
+
+        /** The address that a text is, or null: "unknown", "_hidden" and "unix:" are none. */
+        static InetAddress address(String text) {
+            String bare = text.replaceFirst("^\\[(.*)]$", "$1");
+            String literal = bare.replaceFirst("^[0-9.]+$", "::ffff:$0"); // the same address, as one of IPv6
+            if (!literal.matches("[0-9A-Fa-f]*+:[0-9A-Fa-f:.]*+")) return null;
+            try {
+                // A text with a colon, in brackets, is parsed. It is never looked up as a name.
+                return InetAddress.getByName('[' + literal + ']');
+            } catch (IOException e) {
+                return null;
+            }
+        }
+    }
+
     // ==== Part III. Assembly ===============================================================================
     // The only place that knows both the core and the parts.
 
@@ -4772,6 +4816,8 @@ public final class NanoStreamWs {
                                        http://HOST:PORT/PATH: POSTs to it; -: standard input, a line a message
               --history N              messages kept for a listener that asks for them (1000), 0: none; at
                                        most half of --max-lag in bytes
+              --proxy ADDR[,ADDR]      proxies whose X-Forwarded-For is believed: the log names the client then,
+                                       and not the proxy (none)
               --ping SECONDS           between two pings (30); a listener that is silent for two is dropped;
                                        0: no ping
               --tls-cert FILE, --tls-key FILE
@@ -4795,6 +4841,7 @@ public final class NanoStreamWs {
         final List<Feed> feeds = new ArrayList<>();
         String tlsCert, tlsKey;         // files, or both null
         int history = 1000;             // messages
+        final List<InetAddress> proxies = new ArrayList<>();
         Duration ping = Duration.ofSeconds(30);
         int maxListeners = Integer.MAX_VALUE;
         long maxLag = 8 * 1024 * 1024;  // bytes
@@ -4855,6 +4902,7 @@ public final class NanoStreamWs {
                 case "tls-cert" -> tlsCert = option.text();
                 case "tls-key" -> tlsKey = option.text();
                 case "history" -> history = (int) option.number(0, Recorder.MOST);
+                case "proxy" -> addProxies(option);
                 case "ping" -> ping = option.seconds();
                 case "max-listeners" -> maxListeners = (int) option.number(1, Integer.MAX_VALUE);
                 case "max-lag" -> maxLag = option.number(2 * Limits.MAX_MESSAGE, Long.MAX_VALUE);
@@ -4891,6 +4939,15 @@ public final class NanoStreamWs {
                     throw new UsageException("--origin wants example.com, *.example.com or "
                         + "https://example.com:8443, comma-separated, got " + EventLog.quote(text));
                 origins.add(origin);
+            }
+        }
+
+        void addProxies(Option option) throws UsageException {
+            for (String text : option.list()) {
+                InetAddress proxy = Proxies.address(text);
+                if (proxy == null || proxy.isAnyLocalAddress()) // 0.0.0.0 does not stand for all of them
+                    throw option.wants("addresses, comma-separated, as in 127.0.0.1,::1");
+                proxies.add(proxy);
             }
         }
     }
@@ -4945,7 +5002,9 @@ public final class NanoStreamWs {
                 conditions(start),
                 settings.leeway,
                 settings.deflate);
-            Clients clients = (socket, request) -> Http.remote(socket);
+            Clients clients = settings.proxies.isEmpty()
+                ? (socket, request) -> Http.remote(socket)
+                : new Proxies(settings.proxies);
             int maxListeners = Math.min(settings.maxListeners, Limits.MAX_LISTENERS);
             door = new Door(
                 acceptor,

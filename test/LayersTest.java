@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.math.BigDecimal;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -308,21 +309,27 @@ class LayersTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"--leeway=0", "--origin=https://example.com"})
+    @ValueSource(strings = {"--leeway=0", "--origin=https://example.com",
+        "--audience=a --issuer=i --issued-after-start --leeway=9 --proxy=127.0.0.1"})
     @DisplayName("nothing that a connection can need is loaded after the first was accepted")
-    void loadsEverythingBeforeTheFirstConnection(String option, @TempDir Path folder) throws Exception {
+    void loadsEverythingBeforeTheFirstConnection(String options, @TempDir Path folder) throws Exception {
         Path log = folder.resolve("classes.txt");
-        String secret = "--secret=" + TestServer.SECRET, origin = "Origin: https://example.com";
+        String[] arguments = ("--secret=" + TestServer.SECRET + ' ' + options).split(" ");
+        String forwarded = "X-Forwarded-For: 10.0.0.1:80, [fd00::7]:80", origin = "Origin: https://example.com";
         try (ServerProcess server =
-                ServerProcess.watched("-Xlog:class+load:file=" + log, line -> { }, secret, option)) {
+                ServerProcess.watched("-Xlog:class+load:file=" + log, line -> { }, arguments)) {
             int port = server.port(), feed = server.feedPort();
             String last = "java.util.concurrent.locks.AbstractQueuedSynchronizer$SharedNode"; // main waits
             TestServer.await("the start is over", () -> has(log, last));
             int before = loaded(log).size();
             String deflate = "Sec-WebSocket-Extensions: permessage-deflate";
-            String path = "/?t=" + TestServer.DOCUMENTED_TOKEN;
+            Instant latest = Instant.now().plusSeconds(9);
+            String claims = "\"exp\":" + (latest.getEpochSecond() + 60);
+            if (options.contains("--audience"))
+                claims += ",\"aud\":\"a\",\"iss\":\"i\",\"iat\":" + BigDecimal.valueOf(latest.toEpochMilli(), 3);
+            String path = "/?t=" + TestToken.of('{' + claims + '}');
             assertTrue(RawClient.lastAnswer(port, RawClient.handshake(path + 'x', origin)).startsWith("HTTP/1.1 401 "));
-            try (RawClient client = RawClient.admitted(port, path, deflate, origin);
+            try (RawClient client = RawClient.admitted(port, path, deflate, origin, forwarded);
                  RawClient publisher = new RawClient(feed)) {
                 server.await("admitted \\S+ origin \\S+, now 1$"); // nobody is left of the rehearsal
                 assertTrue(RawClient.lastAnswer(port, RawClient.handshake(path, origin)).startsWith("HTTP/1.1 401 "));

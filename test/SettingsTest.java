@@ -3,6 +3,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.IOException;
+import java.net.InetAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -66,6 +67,7 @@ class SettingsTest {
             case "origin" -> String.join(" ", origins(settings));
             case "feed" -> String.join(" ", feeds(settings));
             case "history" -> String.valueOf(settings.history);
+            case "proxy" -> String.join(" ", settings.proxies.stream().map(InetAddress::getHostAddress).toList());
             case "ping" -> settings.ping.toString();
             case "max-listeners" -> String.valueOf(settings.maxListeners);
             case "max-lag" -> String.valueOf(settings.maxLag);
@@ -87,6 +89,7 @@ class SettingsTest {
         origin,        ''
         feed,          http://127.0.0.1:3000/
         history,       1000
+        proxy,         ''
         ping,          PT30S
         max-listeners, 2147483647
         max-lag,       8388608
@@ -126,6 +129,9 @@ class SettingsTest {
         feed,          http://h:/x%20y,          http://h:80/x y
         history,       0,                        0
         history,       100000,                   100000
+        proxy,         10.0.0.1,                 10.0.0.1
+        proxy,         '127.0.0.1, ::1,[fd00::2]', 127.0.0.1 0:0:0:0:0:0:0:1 fd00:0:0:0:0:0:0:2
+        proxy,         ::ffff:10.0.0.1,          10.0.0.1
         ping,          0.1,                      PT0.1S
         origin,        'null,file://',           null file://
         ping,          0,                        PT0S
@@ -162,6 +168,7 @@ class SettingsTest {
         assertEquals(List.of("a", "b"), secrets(settings));
         assertEquals(List.of("a.test", "b.test", "c.test"), origins(settings));
         assertEquals(List.of("-", "http://h:1/"), feeds(settings));
+        assertEquals("1.1.1.1 1.1.1.2", value(parse("--proxy=1.1.1.1", "--proxy", "1.1.1.2"), "proxy"));
     }
 
     @Test
@@ -238,8 +245,7 @@ class SettingsTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"host", "port", "secret-file", "audience", "issuer", "leeway", "origin", "feed", "history",
-        "ping", "tls-cert", "tls-key",
-        "max-listeners", "max-lag", "write-timeout", "drain"})
+        "proxy", "ping", "tls-cert", "tls-key", "max-listeners", "max-lag", "write-timeout", "drain"})
     void refuseAnOptionWithoutItsValue(String option) {
         wrong("--" + option, "--" + option);
         wrong("--" + option, "--" + option + "=");
@@ -352,6 +358,25 @@ class SettingsTest {
         leeway,        .5
         leeway,        1.2345
         leeway,        9999999999
+        proxy,         localhost
+        proxy,         10.0.0
+        proxy,         10.0.0.256
+        proxy,         10.0.0.1:80
+        proxy,         10.0.0.0/8
+        proxy,         '10.0.0.1 10.0.0.2'
+        proxy,         '10.0.0.1,'
+        proxy,         ','
+        proxy,         '10.0.0.1\nx'
+        proxy,         0.0.0.0
+        proxy,         ::
+        proxy,         '[::1'
+        proxy,         ::1]
+        proxy,         '[::1]:80'
+        proxy,         fe80::1%lo
+        proxy,         ::g
+        proxy,         ':::'
+        proxy,         unix:
+        proxy,         '*'
         ping,          5s
         ping,          'a\r\nb'
         ping,          0.099
