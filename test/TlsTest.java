@@ -1,0 +1,150 @@
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.*;
+
+import java.io.IOException;
+import java.net.Socket;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.net.http.WebSocket;
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletionStage;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLParameters;
+import javax.net.ssl.SSLSocket;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+@SuppressWarnings("try") // a client is only there
+@DisplayName("TLS (RFC 8446, 5246, 7301): listeners connect by wss://")
+class TlsTest {
+    private static final String DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate";
+
+    @TempDir
+    Path folder;
+
+    /** A connection whose TLS handshake is to come. It checks that the certificate is one for its host. */
+    static SSLSocket connect(int port, SSLContext context, String... versions) throws IOException {
+        SSLSocket socket = (SSLSocket) context.getSocketFactory().createSocket("127.0.0.1", port);
+        SSLParameters parameters = socket.getSSLParameters();
+        parameters.setEndpointIdentificationAlgorithm("HTTPS");
+        if (versions.length > 0)
+            parameters.setProtocols(versions);
+        socket.setSSLParameters(parameters);
+        return socket;
+    }
+
+    static RawClient client(TestServer server, TestCertificate trusted, String... versions) throws IOException {
+        return new RawClient(connect(server.port(), trusted.trusting(), versions));
+    }
+
+    static RawClient admitted(TestServer server, TestCertificate trusted, String... versions) throws IOException {
+        RawClient client = client(server, trusted, versions);
+        assertEquals(101, RawClient.status(client.upgrade("/")));
+        return client;
+    }
+
+    /** Puts what happens into a queue, one text an event. */
+    private static final class Listener implements WebSocket.Listener {
+        private final BlockingQueue<String> events = new LinkedBlockingQueue<>();
+        private final StringBuilder text = new StringBuilder();
+
+        String next() throws InterruptedException {
+            return events.poll(20, TimeUnit.SECONDS);
+        }
+
+        @Override
+        public CompletionStage<?> onText(WebSocket socket, CharSequence data, boolean last) {
+            text.append(data);
+            if (last) {
+                events.add("text " + text);
+                text.setLength(0);
+            }
+            socket.request(1);
+            return null;
+        }
+
+        @Override
+        public CompletionStage<?> onPong(WebSocket socket, ByteBuffer message) {
+            events.add("pong " + UTF_8.decode(message));
+            socket.request(1);
+            return null;
+        }
+
+        @Override
+        public CompletionStage<?> onClose(WebSocket socket, int code, String reason) {
+            events.add("close " + code);
+            return null;
+        }
+
+        @Override
+        public void onError(WebSocket socket, Throwable error) {
+            events.add("error " + error);
+        }
+    }
+
+    @ParameterizedTest(name = "{0} with {1}")
+    @CsvSource({"RSA, TLSv1.3", "RSA, TLSv1.2", "EC, TLSv1.3", "EC, TLSv1.2", "Ed25519, TLSv1.3", "Ed25519, TLSv1.2"})
+    @DisplayName("serves any key in either version")
+    void servesAnyKeyInEitherVersion(String algorithm, String version) throws Exception {
+        TestCertificate own = TestCertificate.of(algorithm);
+        String large = "0123456789".repeat(20_000);
+        try (TestServer server = new TestServer(own.in(folder))) {
+            try (RawClient page = client(server, own, version)) {
+                page.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                assertTrue(page.answer().startsWith("HTTP/1.1 200 OK\r\n"));
+                assertEquals(version, ((SSLSocket) page.socket).getSession().getProtocol());
+                assertTrue(page.atEnd(), "a close_notify, then the end");
+            }
+            try (RawClient plain = admitted(server, own, version);
+                 RawClient deflated = client(server, own, version)) {
+                String head = deflated.upgrade("/", DEFLATE);
+                assertTrue(RawClient.field(head, "Sec-WebSocket-Extensions").startsWith("permessage-deflate"), head);
+                for (String message : new String[] {"hello", large}) {
+                    assertEquals(200, server.post(message));
+                    assertEquals(message, plain.text());
+                    assertEquals(message, new String(RawClient.inflated(deflated.frame().payload()), UTF_8));
+                }
+                plain.send(RawClient.frame(0x89, "are you there"));
+                assertEquals("are you there", plain.frame().text());
+                plain.send(RawClient.frame(0x88, RawClient.closing(4000)));
+                assertEquals(4000, plain.frame().code());
+                assertTrue(plain.atEnd(), "a close_notify, then the end");
+            }
+            server.awaitListeners(0);
+            independentClient(server, own, version, large);
+        }
+    }
+
+    private static void independentClient(TestServer server, TestCertificate own, String version, String large)
+            throws Exception {
+        SSLParameters parameters = own.trusting().getDefaultSSLParameters();
+        parameters.setProtocols(new String[] {version});
+        try (HttpClient client = HttpClient.newBuilder().sslContext(own.trusting()).sslParameters(parameters).build()) {
+            String address = "127.0.0.1:" + server.port();
+            HttpResponse<String> health = client.send(
+                HttpRequest.newBuilder(URI.create("https://" + address + "/healthz")).build(),
+                HttpResponse.BodyHandlers.ofString());
+            assertEquals("ok", health.body());
+            assertEquals(version, health.sslSession().orElseThrow().getProtocol());
+            Listener listener = new Listener();
+            WebSocket socket =
+                client.newWebSocketBuilder().buildAsync(URI.create("wss://" + address + "/"), listener).join();
+            assertEquals(200, server.post(large));
+            assertEquals("text " + large, listener.next());
+            socket.sendPing(ByteBuffer.wrap("you".getBytes(UTF_8))).join();
+            assertEquals("pong you", listener.next());
+            socket.sendClose(WebSocket.NORMAL_CLOSURE, "").join();
+            assertEquals("close 1000", listener.next());
+            server.awaitListeners(0);
+        }
+    }
+}
