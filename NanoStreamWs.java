@@ -201,8 +201,8 @@ import javax.crypto.spec.SecretKeySpec;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLEngine;
-import javax.net.ssl.SSLEngineResult;
 import javax.net.ssl.SSLEngineResult.HandshakeStatus;
+import javax.net.ssl.SSLEngineResult.Status;
 import javax.net.ssl.SSLException;
 import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLSocket;
@@ -3776,16 +3776,18 @@ public final class NanoStreamWs {
             }
         }
 
-        /** Writes some bytes as records. */
+        /** Writes some bytes as records, and what the engine has to say before them. */
         void send(ByteBuffer bytes) throws IOException {
             writing.lock();
             ByteBuffer pooled = RECORDS.poll();
             ByteBuffer record = pooled == null ? ByteBuffer.allocate(HEADER + MAX_RECORD) : pooled;
             try {
                 do {
-                    engine.wrap(bytes, record.clear());
-                    if (record.position() == 0)
-                        throw new SocketException("closed"); // a wrap makes a record, or it never will
+                    Status status = engine.wrap(bytes, record.clear()).getStatus();
+                    boolean made = record.position() > 0;
+                    // Of nothing it makes nothing if another thread has sent the answer to a key update.
+                    boolean mayMakeNone = status == Status.OK && !bytes.hasRemaining();
+                    if (!made && !mayMakeNone) throw new SocketException("closed");
                     wire.write(record.array(), 0, record.position());
                 } while (bytes.hasRemaining());
             } finally {
@@ -3803,9 +3805,9 @@ public final class NanoStreamWs {
             byte[] record = Arrays.copyOf(header, HEADER + length);
             if (!fill(record, HEADER, record.length)) return false;
             ByteBuffer decrypted = ByteBuffer.allocate(record.length);
-            SSLEngineResult result = engine.unwrap(ByteBuffer.wrap(record), decrypted);
+            Status status = engine.unwrap(ByteBuffer.wrap(record), decrypted).getStatus();
             plain = decrypted.flip();
-            return result.getStatus() != SSLEngineResult.Status.CLOSED;
+            return status != Status.CLOSED;
         }
 
         /** Reads into bytes[from] to bytes[to - 1]. @return false at the end of the stream */

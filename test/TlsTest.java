@@ -147,4 +147,52 @@ class TlsTest {
             server.awaitListeners(0);
         }
     }
+
+    private static NanoStreamWs.TlsSocket only(TestServer server) {
+        server.awaitListeners(1);
+        return (NanoStreamWs.TlsSocket) server.server.broadcaster.listeners().getFirst().socket;
+    }
+
+    @Test
+    @DisplayName("a key update that another thread has answered already is not answered once more")
+    void answersAKeyUpdateOnce() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        try (TestServer server = new TestServer(own.in(folder));
+             RawClient client = admitted(server, own, "TLSv1.3")) {
+            NanoStreamWs.TlsSocket socket = only(server);
+            socket.writing.lock();
+            try {
+                ((SSLSocket) client.socket).startHandshake(); // in TLS 1.3 it asks for a key update
+                TestServer.await("the reading thread has read it", socket.writing::hasQueuedThreads);
+                socket.send(ByteBuffer.wrap(new byte[] {(byte) 0x81, 1, 'x'})); // as a lane does
+            } finally {
+                socket.writing.unlock();
+            }
+            assertEquals("x", client.text());
+            assertIsWell(server, client, "after the update");
+        }
+    }
+
+    /** A ping is answered next, and a message of the feed comes. */
+    private static void assertIsWell(TestServer server, RawClient client, String mark) throws Exception {
+        client.send(RawClient.frame(0x89, mark));
+        assertEquals(mark, client.frame().text());
+        assertEquals(200, server.post("message " + mark));
+        assertEquals("message " + mark, client.text());
+    }
+
+    @Test
+    @DisplayName("a renegotiation of TLS 1.2 ends the connection: it would be work at a client's wish")
+    void refusesARenegotiation() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        try (TestServer server = new TestServer(own.in(folder));
+             RawClient client = admitted(server, own, "TLSv1.2");
+             RawClient good = admitted(server, own, "TLSv1.2")) {
+            server.awaitListeners(2);
+            ((SSLSocket) client.socket).startHandshake(); // it sends a hello, and waits for no answer
+            server.awaitListeners(1);
+            assertTrue(client.isGone());
+            assertIsWell(server, good, "meanwhile");
+        }
+    }
 }
