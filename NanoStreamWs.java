@@ -3743,8 +3743,8 @@ public final class NanoStreamWs {
         final OutputStream out = new Output();
         // The reading thread's:
         private final OutputStream wire;
-        private final byte[] header = new byte[HEADER];
-        private int headerLength;           // bytes of it that were read
+        private byte[] record = new byte[HEADER]; // the one under way, once its length is known all of it
+        private int filled;                 // bytes of it that were read
         private ByteBuffer plain = NOTHING; // what was decrypted and not yet read
         private long deadline;              // of a read, in System.nanoTime(), or 0
 
@@ -3754,96 +3754,94 @@ public final class NanoStreamWs {
             this.connection = connection;
             this.engine = engine;
             this.wire = connection.getOutputStream();
-            header[0] = (byte) first;
-            headerLength = 1;
+            record[0] = (byte) first;
+            filled = 1;
         }
 
         void handshake() throws IOException {
             engine.beginHandshake();
-            while (engine.getHandshakeStatus() != HandshakeStatus.NOT_HANDSHAKING)
-                proceed();
+            HandshakeStatus status = engine.getHandshakeStatus();
+            while (status != HandshakeStatus.NOT_HANDSHAKING) {
+                switch (status) {
+                    case NEED_TASK -> engine.getDelegatedTask().run();
+                    case NEED_WRAP -> flush();
+                    default -> receive();
+                }
+                status = engine.getHandshakeStatus();
+            }
         }
 
-        /** Does what the engine waits for. */
-        void proceed() throws IOException {
-            switch (engine.getHandshakeStatus()) {
-                case NEED_TASK -> engine.getDelegatedTask().run();
-                case NEED_WRAP -> send(NOTHING);
-                default -> {
-                    boolean more = receive();
-                    if (!more) throw new EOFException();
-                }
-            }
+        /** Sends what the engine has to say: its part of a handshake, the answer to a key update, an alert. */
+        void flush() throws IOException {
+            while (engine.getHandshakeStatus() == HandshakeStatus.NEED_WRAP)
+                send(NOTHING);
         }
 
         /** Writes some bytes as records, and what the engine has to say before them. */
         void send(ByteBuffer bytes) throws IOException {
             writing.lock();
             ByteBuffer pooled = RECORDS.poll();
-            ByteBuffer record = pooled == null ? ByteBuffer.allocate(HEADER + MAX_RECORD) : pooled;
+            ByteBuffer made = pooled == null ? ByteBuffer.allocate(HEADER + MAX_RECORD) : pooled;
             try {
                 do {
-                    Status status = engine.wrap(bytes, record.clear()).getStatus();
-                    boolean made = record.position() > 0;
-                    // Of nothing it makes nothing if another thread has sent the answer to a key update.
-                    boolean mayMakeNone = status == Status.OK && !bytes.hasRemaining();
-                    if (!made && !mayMakeNone) throw new SocketException("closed");
-                    wire.write(record.array(), 0, record.position());
+                    Status status = engine.wrap(bytes, made.clear()).getStatus();
+                    boolean none = made.position() == 0;
+                    // It makes none of nothing if another thread has sent the answer to a key update.
+                    if (none && (status != Status.OK || bytes.hasRemaining()))
+                        throw new SocketException("closed");
+                    wire.write(made.array(), 0, made.position());
                 } while (bytes.hasRemaining());
             } finally {
-                RECORDS.offer(record);
+                RECORDS.offer(made);
                 writing.unlock();
             }
         }
 
-        /** Reads a record and decrypts it. @return false at the end */
-        boolean receive() throws IOException {
-            if (!fill(header, headerLength, HEADER)) return false;
-            headerLength = 0;
-            int length = ByteBuffer.wrap(header).getShort(3) & 0xFFFF;
+        /** Reads a record and decrypts it. After a timeout it goes on where it was.
+         * @throws EOFException at the end, with a close_notify or without: a frame says what an end means */
+        void receive() throws IOException {
+            fill();
+            int length = ByteBuffer.wrap(record).getShort(3) & 0xFFFF;
             if (length > MAX_RECORD) throw new SSLException("record is too large");
-            byte[] record = Arrays.copyOf(header, HEADER + length);
-            if (!fill(record, HEADER, record.length)) return false;
+            record = Arrays.copyOf(record, HEADER + length);
+            fill();
             ByteBuffer decrypted = ByteBuffer.allocate(record.length);
             Status status = engine.unwrap(ByteBuffer.wrap(record), decrypted).getStatus();
             plain = decrypted.flip();
-            return status != Status.CLOSED;
+            record = new byte[HEADER];
+            filled = 0;
+            if (status != Status.OK) throw new EOFException();
         }
 
-        /** Reads into bytes[from] to bytes[to - 1]. @return false at the end of the stream */
-        boolean fill(byte[] bytes, int from, int to) throws IOException {
-            for (int at = from; at < to; ) {
+        /** Reads until the record is full. */
+        void fill() throws IOException {
+            while (filled < record.length) {
                 if (deadline != 0) {
                     long left = (deadline - System.nanoTime()) / 1_000_000;
                     if (left <= 0) throw new SocketTimeoutException();
                     connection.setSoTimeout((int) left);
                 }
-                int n = connection.getInputStream().read(bytes, at, to - at);
-                if (n < 0) return false;
-                at += n;
+                int n = connection.getInputStream().read(record, filled, record.length - filled);
+                if (n < 0) throw new EOFException();
+                filled += n;
             }
-            return true;
         }
 
         /** Reads what is left of a record, or of the next one. That may have nothing for the reader: then 0 is
          * returned, so that it counts and slows down a peer that sends only such. */
         int read(byte[] bytes, int offset, int length) throws IOException {
             if (!plain.hasRemaining()) {
-                boolean more = receive();
-                if (!more) return -1;
-                while (isToAnswer())
-                    proceed(); // a key update (RFC 8446 §4.6.3)
+                receive();
+                flush();
+                // A renegotiation (RFC 5246 §7.4.1.1) is work for nothing, at a client's wish.
+                if (engine.getHandshakeStatus() == HandshakeStatus.NEED_TASK)
+                    throw new SSLException("renegotiation is refused");
             }
             int n = Math.min(length, plain.remaining());
             plain.get(bytes, offset, n);
             if (!plain.hasRemaining())
                 plain = NOTHING; // it may stay idle
             return n;
-        }
-
-        boolean isToAnswer() {
-            HandshakeStatus status = engine.getHandshakeStatus();
-            return status == HandshakeStatus.NEED_TASK || status == HandshakeStatus.NEED_WRAP;
         }
 
         @Override
@@ -3874,8 +3872,7 @@ public final class NanoStreamWs {
         @Override
         public void shutdownOutput() throws IOException {
             engine.closeOutbound();
-            if (!engine.isOutboundDone())
-                send(NOTHING);
+            flush();
             connection.shutdownOutput();
         }
 
@@ -4021,8 +4018,6 @@ public final class NanoStreamWs {
             this.keyFile = keyFile;
             this.clock = clock;
             this.events = events;
-            // Work for nothing, at a client's wish. The JDK asks for it when it is first used.
-            System.setProperty("jdk.tls.rejectClientInitiatedRenegotiation", "true");
             renew();
         }
 
@@ -4049,8 +4044,7 @@ public final class NanoStreamWs {
                 tls.handshake();
                 return tls;
             } catch (SSLException e) {
-                if (engine.getHandshakeStatus() == HandshakeStatus.NEED_WRAP)
-                    tls.send(TlsSocket.NOTHING); // an alert
+                Http.closeQuietly(tls::flush); // an alert; the client may have gone
                 String detail = EventLog.quote(e.getMessage());
                 throw refused(socket, log, new Refusal(Rejection.TLS, detail));
             } catch (SocketTimeoutException e) {
