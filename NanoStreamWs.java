@@ -137,6 +137,7 @@ import java.security.PrivateKey;
 import java.security.PublicKey;
 import java.security.SecureRandom;
 import java.security.Signature;
+import java.security.SignatureException;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateException;
 import java.security.cert.CertificateFactory;
@@ -152,8 +153,6 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
-import java.util.Collections;
-import java.util.Date;
 import java.util.Deque;
 import java.util.EnumMap;
 import java.util.HashMap;
@@ -190,6 +189,7 @@ import java.util.function.IntConsumer;
 import java.util.function.LongConsumer;
 import java.util.function.Predicate;
 import java.util.function.Supplier;
+import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -3901,11 +3901,12 @@ public final class NanoStreamWs {
     }
 
     /** A certificate with those that lead to it, and what connections are made with.
-     * @param expires when the first of them does */
+     * @param expires when the certificate does */
     record Identity(SSLContext context, Instant expires) {
         static final int SESSIONS = 1000; // of TLS 1.2, some KiB each; 1.3 has them in tickets
-        static final Pattern KEY = Pattern.compile(
-            "-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----([A-Za-z0-9+/=\\s]*)-----END");
+        /** RFC 7468: label and content. Text between two blocks is passed over. One that is cut off is one, so
+         * that it is found to be broken. */
+        static final Pattern BLOCK = Pattern.compile("(?s)-----BEGIN ([A-Z0-9 ]+)-----(.*?)(-----|\\z)");
 
         /** @param files what the two files have
          * @throws IOException if they do not do; it says which, and why */
@@ -3916,9 +3917,8 @@ public final class NanoStreamWs {
             try {
                 if (!belongs(key, publicKey))
                     throw new IOException(keyFile + " is not the key of the certificate in " + certFile);
-                Stream<Date> ends = chain.stream().map(X509Certificate::getNotAfter);
-                Date first = Collections.min(ends.toList());
-                return new Identity(context(chain, key), first.toInstant());
+                Instant end = chain.getFirst().getNotAfter().toInstant();
+                return new Identity(context(chain, key), end);
             } catch (GeneralSecurityException e) {
                 throw new IOException(certFile + " and " + keyFile + " cannot be used: " + e.getMessage());
             }
@@ -3932,31 +3932,44 @@ public final class NanoStreamWs {
             }
         }
 
-        /** The certificates of a PEM file, the server's first. */
+        /** The blocks of a PEM file whose labels end so. */
+        static List<MatchResult> blocks(byte[] pem, String label) {
+            String text = new String(pem, ISO_8859_1);
+            Stream<MatchResult> all = BLOCK.matcher(text).results();
+            return all.filter(block -> block.group(1).endsWith(label)).toList();
+        }
+
+        static byte[] der(MatchResult block) {
+            return Base64.getMimeDecoder().decode(block.group(2));
+        }
+
+        /** The certificates of a file, the server's first. */
         static List<X509Certificate> chain(byte[] pem, String file) throws IOException {
             List<X509Certificate> chain = new ArrayList<>();
             try {
                 CertificateFactory factory = CertificateFactory.getInstance("X.509");
-                for (Certificate certificate : factory.generateCertificates(new ByteArrayInputStream(pem)))
-                    chain.add((X509Certificate) certificate);
-            } catch (CertificateException e) {
+                for (MatchResult block : blocks(pem, "CERTIFICATE")) {
+                    InputStream der = new ByteArrayInputStream(der(block));
+                    chain.add((X509Certificate) factory.generateCertificate(der));
+                }
+            } catch (CertificateException | IllegalArgumentException e) {
                 throw new IOException(file + " has a certificate that cannot be read");
             }
             if (chain.isEmpty()) throw new IOException(file + " has no certificate in PEM form");
             return chain;
         }
 
-        /** The key of a PEM file, in the one form that the JDK reads: PKCS#8 (RFC 5958), not encrypted. */
+        /** The key of a file, in the one form that the JDK reads: PKCS#8 (RFC 5958), not encrypted. */
         static PrivateKey key(byte[] pem, String file, String algorithm) throws IOException {
-            Matcher block = KEY.matcher(new String(pem, ISO_8859_1));
-            if (!block.find()) throw new IOException(file + " has no private key in PEM form");
-            if (!block.group(1).isEmpty())
-                throw new IOException(file + " has an " + block.group(1) + "PRIVATE KEY; convert it: "
-                    + "openssl pkcs8 -topk8 -nodes -in " + file + " -out key.pem");
+            List<MatchResult> keys = blocks(pem, "PRIVATE KEY");
+            if (keys.isEmpty()) throw new IOException(file + " has no private key in PEM form");
+            String label = keys.getFirst().group(1);
+            if (!label.equals("PRIVATE KEY"))
+                throw new IOException(file + " has an " + label + "; convert it: "
+                    + "openssl pkcs8 -topk8 -nocrypt -in " + file + " -out " + file + ".pkcs8");
             try {
-                byte[] der = Base64.getMimeDecoder().decode(block.group(2));
                 KeyFactory factory = KeyFactory.getInstance(algorithm);
-                return factory.generatePrivate(new PKCS8EncodedKeySpec(der));
+                return factory.generatePrivate(new PKCS8EncodedKeySpec(der(keys.getFirst())));
             } catch (GeneralSecurityException | IllegalArgumentException e) {
                 throw new IOException(file + " has no " + algorithm + " key, as the certificate wants");
             }
@@ -3964,14 +3977,19 @@ public final class NanoStreamWs {
 
         /** Whether what the one key signs is verified by the other. */
         static boolean belongs(PrivateKey key, PublicKey publicKey) throws GeneralSecurityException {
-            String algorithm = key.getAlgorithm();
-            boolean withHash = Set.of("RSA", "EC").contains(algorithm);
-            String name = "SHA256with" + algorithm.replace("EC", "ECDSA");
-            Signature signature = Signature.getInstance(withHash ? name : algorithm);
+            Signature signature = Signature.getInstance(switch (key.getAlgorithm()) {
+                case "RSA" -> "SHA256withRSA";
+                case "EC" -> "SHA256withECDSA";
+                default -> key.getAlgorithm();
+            });
             signature.initSign(key);
             byte[] signed = signature.sign();
             signature.initVerify(publicKey);
-            return signature.verify(signed);
+            try {
+                return signature.verify(signed);
+            } catch (SignatureException e) { // the keys differ in size
+                return false;
+            }
         }
 
         /** It has the certificate also as the only one that it trusts: for the rehearsal's visitors. */
@@ -4006,9 +4024,9 @@ public final class NanoStreamWs {
         final EventLog events;
         volatile Identity identity;
         // look only:
-        private byte[][] files;             // what they had at the last look
-        private String problem = "";        // that was logged last
-        private Instant warned = Instant.EPOCH;
+        private byte[][] files;             // what the identity was made of
+        private String problem = "";        // of the last look
+        private Instant nextWarning;
 
         private int visits;                 // of the rehearsal
 
@@ -4063,7 +4081,7 @@ public final class NanoStreamWs {
         void look() {
             try {
                 if (renew())
-                    events.add(Event.START, certFile + " was renewed, until " + identity.expires);
+                    events.add(Event.START, certFile + " was renewed: valid until " + identity.expires);
                 problem = "";
             } catch (IOException e) {
                 if (!e.getMessage().equals(problem))
@@ -4076,19 +4094,17 @@ public final class NanoStreamWs {
         boolean renew() throws IOException {
             byte[][] now = {Identity.bytes(certFile), Identity.bytes(keyFile)};
             if (Arrays.deepEquals(now, files)) return false;
-            files = now; // also if they do not do: that is said once
-            identity = Identity.of(files, certFile, keyFile);
-            warned = Instant.EPOCH;
+            identity = Identity.of(now, certFile, keyFile);
+            files = now;
+            nextWarning = identity.expires.minus(WARNING);
             return true;
         }
 
         void warn() {
             Instant now = clock.instant();
-            boolean soon = now.plus(WARNING).isAfter(identity.expires);
-            boolean again = now.isAfter(warned.plus(REPEATED));
-            if (!soon || !again) return;
-            warned = now;
-            events.add(Event.WARNING, certFile + " has a certificate that expires at " + identity.expires
+            if (now.isBefore(nextWarning)) return;
+            nextWarning = now.plus(REPEATED);
+            events.add(Event.WARNING, certFile + " has a certificate that is valid until " + identity.expires
                 + "; a new one is taken from the same files without a restart");
         }
 

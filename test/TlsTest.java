@@ -10,11 +10,13 @@ import java.net.http.HttpResponse;
 import java.net.http.WebSocket;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.time.Instant;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletionStage;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLException;
 import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLSocket;
 import org.junit.jupiter.api.DisplayName;
@@ -22,6 +24,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 @SuppressWarnings("try") // a client is only there
 @DisplayName("TLS (RFC 8446, 5246, 7301): listeners connect by wss://")
@@ -194,5 +197,103 @@ class TlsTest {
             assertTrue(client.isGone());
             assertIsWell(server, good, "meanwhile");
         }
+    }
+
+    @Test
+    @DisplayName("a client that trusts only the root accepts the chain of the file, whatever text is between")
+    void sendsTheChain() throws Exception {
+        TestCertificate root = TestCertificate.root(), between = root.signed(true), leaf = between.signed(false);
+        String chain = "0 text\nsubject=CN = a\n" + leaf.pem() + "\n0 text -- more\n" + between.pem() + "the end\n";
+        try (TestServer server = new TestServer(TestCertificate.files(folder, chain, leaf.key()));
+             RawClient client = admitted(server, root)) {
+            assertIsWell(server, client, "trusted");
+        }
+    }
+
+    @Test
+    @DisplayName("the same file can have the certificate and its key")
+    void takesCertificateAndKeyFromOneFile() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        String both = own.key() + own.pem();
+        try (TestServer server = new TestServer(TestCertificate.files(folder, both, both));
+             RawClient client = admitted(server, own)) {
+            assertIsWell(server, client, "trusted");
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"TLSv1.3", "TLSv1.2"})
+    @DisplayName("RFC 7301: http/1.1 of an offer is chosen, an offer without it gets an alert, none is needed")
+    void choosesHttp11(String version) throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        try (TestServer server = new TestServer(own.in(folder))) {
+            for (String[] offer : new String[][] {{"h2", "http/1.1"}, {"http/1.1"}, {}})
+                try (SSLSocket socket = offering(server, own, version, offer)) {
+                    socket.startHandshake();
+                    assertEquals(offer.length == 0 ? "" : "http/1.1", socket.getApplicationProtocol());
+                }
+            try (SSLSocket socket = offering(server, own, version, "h2")) {
+                SSLException alert = assertThrows(SSLException.class, socket::startHandshake);
+                assertTrue(alert.getMessage().contains("no_application_protocol"), alert.getMessage());
+            }
+            String line = server.awaitLog("refused");
+            assertTrue(line.matches("\\S+ refused 127[.]0[.]0[.]1:\\d+: TLS handshake failed: \".*\""), line);
+        }
+    }
+
+    private static SSLSocket offering(TestServer server, TestCertificate own, String version, String... protocols)
+            throws IOException {
+        SSLSocket socket = connect(server.port(), own.trusting(), version);
+        SSLParameters parameters = socket.getSSLParameters();
+        parameters.setApplicationProtocols(protocols);
+        socket.setSSLParameters(parameters);
+        return socket;
+    }
+
+    /** What is said of two files that do not do; FOLDER stands for their folder. */
+    private String refusal(String chain, String key) {
+        TestCertificate.files(folder, chain, key);
+        return refusalOf("cert.pem", "key.pem");
+    }
+
+    private String refusalOf(String certificateFile, String keyFile) {
+        IOException refusal = assertThrows(IOException.class, () -> new NanoStreamWs.Tls(
+            folder.resolve(certificateFile).toString(), folder.resolve(keyFile).toString(), Instant::now, null));
+        return refusal.getMessage().replace(folder.toString() + '/', "");
+    }
+
+    @Test
+    @DisplayName("files that do not do: the message says which one, and why")
+    void saysWhichFileDoesNotDo() throws Exception {
+        TestCertificate own = TestCertificate.of("EC"), rsa = TestCertificate.of("RSA");
+        String chain = own.pem(), key = own.key();
+        String half = chain.substring(0, chain.length() / 2), halfKey = key.substring(0, key.length() / 2);
+        for (String none : new String[] {"", "no PEM", key})
+            assertEquals("cert.pem has no certificate in PEM form", refusal(none, key));
+        for (String broken : new String[] {half, chain + half, chain.replace("MII", "MIIA"),
+                TestCertificate.pem("CERTIFICATE", new byte[0]), TestCertificate.pem("CERTIFICATE", new byte[99])})
+            assertEquals("cert.pem has a certificate that cannot be read", refusal(broken, key));
+        for (String none : new String[] {"", "no PEM", chain})
+            assertEquals("key.pem has no private key in PEM form", refusal(chain, none));
+        for (String other : new String[] {halfKey, rsa.key(), TestCertificate.of("Ed25519").key(),
+                TestCertificate.pem("PRIVATE KEY", new byte[0]), TestCertificate.pem("PRIVATE KEY", new byte[99])})
+            assertEquals("key.pem has no EC key, as the certificate wants", refusal(chain, other));
+        assertEquals("key.pem has no RSA key, as the certificate wants", refusal(rsa.pem(), key));
+        for (String label : new String[] {"RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"})
+            for (String head : new String[] {"", "Proc-Type: 4,ENCRYPTED\n\n"}) {
+                String older = TestCertificate.pem("EC PARAMETERS", new byte[10])
+                    + TestCertificate.pem(label, new byte[99]).replaceFirst("\n", "\n" + head);
+                assertEquals("key.pem has an " + label + "; convert it: openssl pkcs8 -topk8 -nocrypt -in key.pem "
+                    + "-out key.pem.pkcs8", refusal(chain, older));
+            }
+        String another = "key.pem is not the key of the certificate in cert.pem";
+        assertEquals(another, refusal(chain, TestCertificate.of("EC").key()));
+        assertEquals(another, refusal(chain, TestCertificate.key("EC", 384)));
+        assertEquals(another, refusal(rsa.pem(), TestCertificate.of("RSA").key()));
+        assertEquals(another, refusal(rsa.pem(), TestCertificate.key("RSA", 1024)));
+        assertEquals(another, refusal(TestCertificate.of("Ed25519").pem(), TestCertificate.of("Ed25519").key()));
+        assertEquals("cannot read none (No such file or directory)", refusalOf("none", "key.pem"));
+        assertEquals("cannot read none (No such file or directory)", refusalOf("cert.pem", "none"));
+        assertEquals("cannot read " + folder + " (Is a directory)", refusalOf("cert.pem", ""));
     }
 }

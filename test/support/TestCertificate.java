@@ -58,11 +58,14 @@ record TestCertificate(KeyPair keys, X509Certificate certificate, TestCertificat
         return made(pair("EC"), this, signs, Instant.now().minus(YEAR), Instant.now().plus(YEAR));
     }
 
-    static KeyPair pair(String algorithm) {
+    private static KeyPair pair(String algorithm) {
+        return pair(algorithm, algorithm.equals("RSA") ? 2048 : algorithm.equals("EC") ? 256 : 255);
+    }
+
+    private static KeyPair pair(String algorithm, int size) {
         try {
             KeyPairGenerator generator = KeyPairGenerator.getInstance(algorithm);
-            if (!algorithm.startsWith("Ed"))
-                generator.initialize(algorithm.equals("RSA") ? 2048 : 256);
+            generator.initialize(size);
             return generator.generateKeyPair();
         } catch (GeneralSecurityException e) {
             throw new AssertionError(e);
@@ -159,7 +162,16 @@ record TestCertificate(KeyPair keys, X509Certificate certificate, TestCertificat
 
     /** Its key as a file has it. */
     String key() {
-        return pem("PRIVATE KEY", keys.getPrivate().getEncoded());
+        return key(keys);
+    }
+
+    /** A key of so many bits that no certificate has. */
+    static String key(String algorithm, int size) {
+        return key(pair(algorithm, size));
+    }
+
+    private static String key(KeyPair pair) {
+        return pem("PRIVATE KEY", pair.getPrivate().getEncoded());
     }
 
     /** Writes it with those that have signed it, except the one that clients have, and its key.
