@@ -3745,6 +3745,7 @@ public final class NanoStreamWs {
         private final OutputStream wire;
         private byte[] record = new byte[HEADER]; // the one under way, once its length is known all of it
         private int filled;                 // bytes of it that were read
+        private int records;                // that were read
         private ByteBuffer plain = NOTHING; // what was decrypted and not yet read
         private long deadline;              // of a read, in System.nanoTime(), or 0
 
@@ -3800,6 +3801,10 @@ public final class NanoStreamWs {
         /** Reads a record and decrypts it. After a timeout it goes on where it was.
          * @throws EOFException at the end, with a close_notify or without: a frame says what an end means */
         void receive() throws IOException {
+            records++;
+            // Empty ones without pause would hold a processor: a virtual thread is not preempted.
+            if (records % Limits.PACE == 0)
+                LockSupport.parkNanos(Limits.PACE_PAUSE * 1_000_000L);
             fill();
             int length = ByteBuffer.wrap(record).getShort(3) & 0xFFFF;
             if (length > MAX_RECORD) throw new SSLException("record is too large");
@@ -3825,23 +3830,6 @@ public final class NanoStreamWs {
                 if (n < 0) throw new EOFException();
                 filled += n;
             }
-        }
-
-        /** Reads what is left of a record, or of the next one. That may have nothing for the reader: then 0 is
-         * returned, so that it counts and slows down a peer that sends only such. */
-        int read(byte[] bytes, int offset, int length) throws IOException {
-            if (!plain.hasRemaining()) {
-                receive();
-                flush();
-                // A renegotiation (RFC 5246 §7.4.1.1) is work for nothing, at a client's wish.
-                if (engine.getHandshakeStatus() == HandshakeStatus.NEED_TASK)
-                    throw new SSLException("renegotiation is refused");
-            }
-            int n = Math.min(length, plain.remaining());
-            plain.get(bytes, offset, n);
-            if (!plain.hasRemaining())
-                plain = NOTHING; // it may stay idle
-            return n;
         }
 
         @Override
@@ -3883,9 +3871,22 @@ public final class NanoStreamWs {
             @Override
             public int read() { throw new UnsupportedOperationException(); } // nobody reads single bytes
 
+            /** Reads what is left of a record, or of the next one. That may have nothing for the reader: then 0
+             * is returned, so that it counts and slows down a peer that sends only such. */
             @Override
             public int read(byte[] bytes, int offset, int length) throws IOException {
-                return TlsSocket.this.read(bytes, offset, length);
+                if (!plain.hasRemaining()) {
+                    receive();
+                    flush();
+                    // A renegotiation (RFC 5246 §7.4.1.1) is work for nothing, at a client's wish.
+                    if (engine.getHandshakeStatus() == HandshakeStatus.NEED_TASK)
+                        throw new SSLException("renegotiation is refused");
+                }
+                int n = Math.min(length, plain.remaining());
+                plain.get(bytes, offset, n);
+                if (!plain.hasRemaining())
+                    plain = NOTHING; // it may stay idle
+                return n;
             }
         }
 

@@ -11,11 +11,15 @@ import java.net.http.WebSocket;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletionStage;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLEngine;
 import javax.net.ssl.SSLException;
 import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLSocket;
@@ -295,5 +299,50 @@ class TlsTest {
         assertEquals("cannot read none (No such file or directory)", refusalOf("none", "key.pem"));
         assertEquals("cannot read none (No such file or directory)", refusalOf("cert.pem", "none"));
         assertEquals("cannot read " + folder + " (Is a directory)", refusalOf("cert.pem", ""));
+    }
+
+    /** A hello of TLS 1.2 as a client's engine makes it: records. */
+    private static byte[] hello(TestCertificate own) throws SSLException {
+        SSLEngine engine = own.trusting().createSSLEngine();
+        engine.setUseClientMode(true);
+        engine.setEnabledProtocols(new String[] {"TLSv1.2"});
+        ByteBuffer hello = ByteBuffer.allocate(40_000);
+        engine.wrap(ByteBuffer.allocate(0), hello);
+        return Arrays.copyOf(hello.array(), hello.position());
+    }
+
+    @Test
+    @DisplayName("records without content, sent without pause during the handshake, keep nobody out")
+    void emptyRecordsHoldNoProcessor() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        byte[] warning = RawClient.bytes(21, 3, 3, 0, 2, 1, 90); // user_canceled: only a warning
+        byte[] warnings = new byte[warning.length * 5_000];
+        for (int i = 0; i < warnings.length; i++)
+            warnings[i] = warning[i % warning.length];
+        int count = Runtime.getRuntime().availableProcessors() + 1;
+        List<RawClient> flooding = new ArrayList<>();
+        try (TestServer server = new TestServer(own.in(folder))) {
+            for (int i = 0; i < count; i++) {
+                RawClient client = new RawClient(server.port());
+                flooding.add(client);
+                client.send(hello(own));
+                assertEquals(22, client.in.readByte(), "the server's part of the handshake");
+                Thread.ofPlatform().daemon().start(() -> {
+                    try {
+                        while (true)
+                            client.send(warnings);
+                    } catch (IOException e) {
+                        // the test is over
+                    }
+                });
+            }
+            try (RawClient good = admitted(server, own)) {
+                assertIsWell(server, good, "meanwhile");
+            }
+            TestServer.await("the good one has gone", () -> server.server.door.acceptor().open().size() <= count);
+            assertEquals(count, server.server.door.acceptor().open().size(), "they are still at it");
+            for (RawClient client : flooding)
+                client.close();
+        }
     }
 }
