@@ -4542,6 +4542,7 @@ public final class NanoStreamWs {
         }
 
         void run() throws IOException {
+            Thread.startVirtualThread(Thread::yield); // with nothing else to run, for which JDK 21 has a class
             try (ServerSocket loop = new ServerSocket(0, BACKLOG, InetAddress.getLoopbackAddress())) {
                 loop.setSoTimeout(TIME);
                 List<Socket> audience = List.of(
@@ -4574,7 +4575,8 @@ public final class NanoStreamWs {
                 enter(loop, "GET /?t=not.a.token" + UPGRADE + "\r\n" + CLOSE),
                 enter(loop, door::receive, TCP, "GET /" + HEAD + "\r\n"), // also where TLS is expected
                 enter(loop, door::receive, TCP, TLS),
-                enter(loop, feed, TCP, "GET /metrics" + HEAD + "\r\n"));
+                enter(loop, feed, TCP, "GET /metrics" + HEAD + "\r\n"),
+                enter(loop, feed, TCP, POST.replace('{', '-'))); // as long, and any text
             visitors.forEach(Rehearsal::read);
             door.broadcaster.listeners().forEach(door.broadcaster.watchdog::watch);
             door.broadcaster.look();

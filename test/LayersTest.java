@@ -352,6 +352,12 @@ class LayersTest {
                         assertTrue(late.text().contains("amount_raw"), "it is the first that is kept");
                     }
                 }
+                for (int i = 0; i < 300; i++) // of so many at once, the publisher's thread lets others go first
+                    publisher.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n0");
+                for (int i = 0; i < 300; i++)
+                    assertEquals(200, RawClient.status(publisher.answer()));
+                for (int i = 0; i < 300; i++)
+                    client.frame();
                 client.send(RawClient.frame(0x88, new byte[] {3, (byte) 232}));
                 assertEquals(1000, client.frame().code());
             }
