@@ -164,7 +164,7 @@ class UnderAttackTest {
             server.awaitLog("is closed for room");
             posts(publisher);
             long closed = server.log().lines().filter(line -> line.contains(" is closed for room")).count();
-            assertTrue(closed <= 12, closed + " were closed for ten");
+            assertTrue(closed <= 20, closed + " were closed for ten"); // two that grow at once end one each
             close(crowd);
             TestServer.await("nothing is kept", () -> acceptor.unanswered.get() == 0);
             posts(publisher);
