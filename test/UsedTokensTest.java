@@ -199,7 +199,10 @@ class UsedTokensTest {
                     assertTrue(inside.frame().isClose());
                 }
                 strict.awaitLog("left");
-                assertEquals(101, knock(strict, "/?t=" + token, ok));
+                int status = knock(strict, "/?t=" + token, ok);
+                for (int i = 0; i < 1_000 && status == 503; i++) // its place is free a moment after that
+                    status = knock(strict, "/?t=" + token, ok);
+                assertEquals(101, status);
                 TestServer.await("it has left", () -> strict.log().split(" left ", -1).length == 3);
                 assertEquals(401, knock(strict, "/?t=" + token, ok));
             }
