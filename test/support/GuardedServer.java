@@ -30,7 +30,11 @@ abstract class GuardedServer {
     }
 
     static int knock(TestServer server, String target, String... fields) throws Exception {
-        try (RawClient client = new RawClient(server.port())) {
+        return knock(server.port(), target, fields);
+    }
+
+    static int knock(int port, String target, String... fields) throws Exception {
+        try (RawClient client = new RawClient(port)) {
             return RawClient.status(client.upgrade(target, fields));
         }
     }
