@@ -14,10 +14,11 @@ SECONDS ?= 60
 MINUTES ?= 10
 BENCH   ?=
 FEED    ?= http://127.0.0.1:3000/
+BARE    ?= .build/bare
 JUNIT   := .build/junit-platform-console-standalone-1.13.4.jar
 SHA256  := 3fdfc37e29744a9a67dd5365e81467e26fbde0b7aa204e6f8bbe79eeaa7ae892
 
-.PHONY: run help build demo listen test fuzz soak echo bench bench-stuck bench-attack audit clean
+.PHONY: run help build demo listen test fuzz soak echo bench bench-stuck bench-attack audit check-bare clean
 
 run: build # the server, with a new secret and a link that shows the stream; other options: ARGS="--secret --port 8081"
 	@exec $(JAVA) $(JVM) -jar .build/nano-stream-ws.jar $(ARGS)
@@ -58,6 +59,9 @@ bench-attack: .build/tests # what attacks cost the others
 
 audit: # every MUST of the RFCs that concerns a server, with its line in the file and its tests
 	@$(JAVA) test/tools/Audit.java
+
+check-bare: $(JUNIT) # the one file and the tests on a fresh Debian 13 in the folder BARE=.build/bare; as root
+	@test/tools/check-bare.sh $(JDK) $(JUNIT) $(BARE)
 
 clean: # removes all that was built
 	@rm -rf .build
