@@ -4542,7 +4542,7 @@ public final class NanoStreamWs {
         }
 
         void run() throws IOException {
-            Thread.startVirtualThread(Thread::yield); // with nothing else to run, for which JDK 21 has a class
+            Thread.startVirtualThread(Thread::yield); // with nothing else to run: JDK 21 has a class for it
             try (ServerSocket loop = new ServerSocket(0, BACKLOG, InetAddress.getLoopbackAddress())) {
                 loop.setSoTimeout(TIME);
                 List<Socket> audience = List.of(

@@ -345,7 +345,7 @@ class LayersTest {
                 assertEquals(200, RawClient.status(publisher.answer()));
                 assertTrue(new String(RawClient.inflated(client.frame().payload()), UTF_8).contains("amount_raw"));
                 for (String query : List.of("&last=9", "&since=1.25")) {
-                    String target = "/?t=" + TestToken.expiring(Instant.now().plusSeconds(60)) + query;
+                    String target = "/?t=" + TestToken.of('{' + claims + ",\"jti\":\"" + query + "\"}") + query;
                     assertTrue(RawClient.lastAnswer(port, RawClient.handshake(target + 'x', origin))
                         .startsWith("HTTP/1.1 400 "));
                     try (RawClient late = RawClient.admitted(port, target, deflate, origin)) {
