@@ -96,6 +96,7 @@ import java.lang.LinkageError;
 import java.lang.Long;
 import java.lang.Math;
 import java.lang.Number;
+import java.lang.Object;
 import java.lang.OutOfMemoryError;
 import java.lang.Override;
 import java.lang.ProcessHandle;

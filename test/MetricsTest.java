@@ -630,6 +630,7 @@ class MetricsTest {
                     TestServer.await("the idle one", () -> server.server.door.acceptor().unproven.size() > 0);
                     server.server.door.acceptor().endOldest(0);
                     server.server.events.fault(new IllegalStateException("of a test"));
+                    server.server.events.add(NanoStreamWs.Event.WARNING, "of_a_test", "with a reason");
                 }
                 server.awaitListeners(0);
                 TestServer.await("all have left", () -> server.server.door.places().get() == 0);
