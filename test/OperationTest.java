@@ -94,6 +94,25 @@ class OperationTest {
     }
 
     @Test
+    @DisplayName("what certbot renews is copied to where the group can read it, unless it is for another name")
+    void certificatesAreCopied() throws Exception {
+        Path place = Files.createDirectory(folder.resolve("tls"));
+        Path hook = Files.writeString(folder.resolve("hook"), Readme.block("sh", "RENEWED_LINEAGE")
+            .replace("-g nano-stream-ws-tls", "-g \"$(id -g)\"").replace("/etc/nano-stream-ws/tls", place.toString()));
+        for (String name : new String[] {"stream.example.com", "example.com"}) {
+            Path lineage = Files.createDirectories(folder.resolve("live").resolve(name));
+            for (String file : new String[] {"privkey.pem", "fullchain.pem"})
+                Files.writeString(lineage.resolve(file), file + " of " + name);
+            assertEquals(0, shell("RENEWED_LINEAGE=" + lineage + " sh " + hook).start().waitFor());
+        }
+        for (String file : new String[] {"privkey.pem", "fullchain.pem"}) {
+            assertEquals(file + " of stream.example.com", Files.readString(place.resolve(file)));
+            var mode = Files.getPosixFilePermissions(place.resolve(file));
+            assertEquals("rw-r-----", PosixFilePermissions.toString(mode));
+        }
+    }
+
+    @Test
     @DisplayName("there is time for the default of --drain, and for three seconds")
     void hasTimeToDrain() throws Exception {
         long drain = new NanoStreamWs.Settings(new String[0], Map.of(), () -> "").drain.toSeconds();

@@ -6,14 +6,14 @@ import java.nio.file.Path;
 final class Readme {
     /** The one block of code in this language that has the text. */
     static String block(String language, String text) throws IOException {
+        String[] parts = read().split("\n```" + language + "\n", -1);
         String found = null;
-        for (String part : read().split("\n```" + language + "\n", -1)) {
-            int end = part.indexOf("\n```\n");
-            if (part.startsWith("#") || !part.substring(0, end).contains(text))
-                continue;
-            if (found != null)
+        for (int i = 1; i < parts.length; i++) {
+            String block = parts[i].substring(0, parts[i].indexOf("\n```\n") + 1);
+            if (found != null && block.contains(text))
                 throw new AssertionError("README.md has two blocks of " + language + " with " + text);
-            found = part.substring(0, end + 1);
+            if (block.contains(text))
+                found = block;
         }
         if (found == null)
             throw new AssertionError("README.md has no block of " + language + " with " + text);
