@@ -3905,10 +3905,11 @@ public final class NanoStreamWs {
     /** A certificate with those that lead to it, and what connections are made with.
      * @param expires when the certificate does */
     record Identity(SSLContext context, Instant expires) {
-        static final int SESSIONS = 1000; // of TLS 1.2, some KiB each; 1.3 has them in tickets
+        static final int SESSIONS = 1000; // of TLS 1.2, some KiB each; clients keep those of 1.3
         /** RFC 7468: label and content. Text between two blocks is passed over. One that is cut off is one, so
          * that it is found to be broken. */
-        static final Pattern BLOCK = Pattern.compile("(?s)-----BEGIN ([A-Z0-9 ]+)-----(.*?)(-----|\\z)");
+        static final Pattern BLOCK =
+            Pattern.compile("(?s)-----BEGIN ([A-Z0-9 ]+)-----(.*?)(-----|\\z)");
 
         /** @param files what the two files have
          * @throws IOException if they do not do; it says which, and why */

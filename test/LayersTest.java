@@ -1,6 +1,7 @@
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
@@ -14,6 +15,8 @@ import java.util.List;
 import java.util.function.Function;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import javax.net.ssl.SSLException;
+import javax.net.ssl.SSLSocket;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -300,6 +303,16 @@ class LayersTest {
         return LOADED.matcher(Files.readString(log)).results().map(line -> line.group(1)).toList();
     }
 
+    /** Waits until the number of loaded classes stays the same for a moment, and returns it. */
+    private static int settled(Path log) throws Exception {
+        int before = -1;
+        for (int now = loaded(log).size(); now != before; now = loaded(log).size()) {
+            before = now;
+            Thread.sleep(100);
+        }
+        return before;
+    }
+
     private static boolean has(Path log, String name) {
         try {
             return loaded(log).contains(name);
@@ -367,6 +380,50 @@ class LayersTest {
             List<String> after = new ArrayList<>(all.subList(before, all.size()));
             after.removeIf(name -> name.startsWith("java.lang.invoke.")); // after some thirty calls; they need no file
             assertEquals(List.of(), after);
+        }
+    }
+
+    @Test
+    @DisplayName("nor with TLS; the rehearsal leaves no line in the log")
+    void loadsEverythingBeforeTheFirstConnectionWithTls(@TempDir Path folder) throws Exception {
+        Path log = folder.resolve("classes.txt");
+        TestCertificate own = TestCertificate.of("EC"), other = TestCertificate.root();
+        String block = "{\"block\":\"{\\\"type\\\":\\\"state\\\"}\"}";
+        try (ServerProcess server =
+                ServerProcess.watched("-Xlog:class+load:file=" + log, line -> { }, own.in(folder))) {
+            int port = server.port(), feed = server.feedPort();
+            String ticked = "java.lang.invoke.TypeConvertingMethodAdapter$BoxHolder";
+            TestServer.await("the timers have ticked", () -> has(log, ticked));
+            int before = settled(log);
+            for (String version : List.of("TLSv1.3", "TLSv1.2"))
+                try (RawClient client = new RawClient(TlsTest.connect(port, own.trusting(), version));
+                     RawClient page = new RawClient(TlsTest.connect(port, own.trusting(), version));
+                     SSLSocket distrusting = TlsTest.connect(port, other.trusting(), version);
+                     RawClient publisher = new RawClient(feed)) {
+                    assertThrows(SSLException.class, distrusting::startHandshake);
+                    page.send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
+                    assertTrue(page.answer().endsWith("ok"));
+                    assertEquals(101, RawClient.status(client.upgrade("/")));
+                    client.send(RawClient.frame(0x89, "ping"));
+                    assertEquals("ping", client.frame().text());
+                    publisher.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + block.length() + "\r\n\r\n"
+                        + block);
+                    assertEquals(200, RawClient.status(publisher.answer()));
+                    assertTrue(client.text().contains("state"));
+                    client.send(RawClient.frame(0x88, new byte[] {3, (byte) 232}));
+                    assertEquals(1000, client.frame().code());
+                }
+            assertTrue(RawClient.lastAnswer(port, "GET / HTTP/1.1\r\n\r\n").startsWith("HTTP/1.1 400 "));
+            server.await("refused .* does not speak TLS");
+            List<String> all = loaded(log);
+            assertTrue(all.subList(0, before).contains("NanoStreamWs$TlsSocket"), "the log has what was loaded");
+            List<String> late = new ArrayList<>(all.subList(before, all.size()));
+            late.removeIf(name -> name.startsWith("java.lang.invoke.LambdaForm$")); // made in memory once it is hot
+            assertEquals(List.of(), late);
+            List<String> lines = server.lines();
+            assertTrue(lines.getFirst().contains(" start NanoStreamWs "), lines.getFirst());
+            long refused = lines.stream().filter(line -> line.contains(" refused ")).count();
+            assertEquals(3, refused, "those of this test: " + lines);
         }
     }
 

@@ -1,23 +1,34 @@
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
+import java.io.EOFException;
 import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.SocketException;
+import java.net.SocketTimeoutException;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.net.http.WebSocket;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.time.Instant;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletionStage;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLEngine;
 import javax.net.ssl.SSLException;
@@ -343,6 +354,494 @@ class TlsTest {
             assertEquals(count, server.server.door.acceptor().open().size(), "they are still at it");
             for (RawClient client : flooding)
                 client.close();
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"TLSv1.3", "TLSv1.2"})
+    @DisplayName("no byte of an answer comes in plain after a hello")
+    void saysNothingInPlain(String version) throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        try (TestServer server = new TestServer(own.in(folder))) {
+            for (String request : new String[] {"GET / HTTP/1.1\r\nHost: h\r\n\r\n", "GET /none HTTP/1.1\r\n\r\n",
+                    "no HTTP\r\n\r\n", RawClient.handshake("/").replace("13", "12")}) {
+                TlsWire wire = new TlsWire(server.port());
+                try (RawClient client = new RawClient(wire.over(own.trusting(), version))) {
+                    client.send(request);
+                    assertTrue(client.answer().startsWith("HTTP/1.1 "));
+                    assertTrue(client.atEnd());
+                }
+                assertTrue(wire.endsWithAlert(), "a close_notify is last");
+                assertNothingIsPlain(wire);
+            }
+            TlsWire wire = new TlsWire(server.port());
+            try (RawClient client = new RawClient(wire.over(own.trusting(), version))) {
+                client.upgrade("/");
+                assertIsWell(server, client, "hello");
+                client.send(RawClient.frame(0x08, "")); // a fault
+                assertEquals(1002, client.frame().code());
+                assertTrue(client.atEnd());
+            }
+            assertTrue(wire.endsWithAlert(), "a close_notify is last");
+            assertNothingIsPlain(wire);
+            for (String broken : new String[] {"\u0016GET / HTTP/1.1\r\n\r\n", "\u0016\3\1\0\4\u0063\0\0\0"})
+                assertFalse(RawClient.lastAnswer(server.port(), broken).contains("HTTP"));
+        }
+    }
+
+    private static void assertNothingIsPlain(TlsWire wire) {
+        assertTrue(wire.records().size() > 3, "records alone");
+        assertFalse(new String(wire.received(), ISO_8859_1).matches("(?s).*(HTTP/1|hello).*"));
+    }
+
+    @Test
+    @DisplayName("whoever speaks no TLS, whatever the first byte, gets a 400 in plain text and a line in the log")
+    void tellsAPlainClientThatThisIsATlsPort() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        String plain = ": It does not speak TLS; this port has wss:// and https:// alone";
+        try (TestServer server = new TestServer(own.in(folder))) {
+            String request = RawClient.handshake("/?t=" + TestServer.DOCUMENTED_TOKEN);
+            for (String text : new String[] {request, "GET / HTTP/1.1\r\n\r\n" + "x".repeat(10_000)}) {
+                String answer = RawClient.lastAnswer(server.port(), text);
+                assertTrue(answer.startsWith("HTTP/1.1 400 Bad Request\r\n"), answer);
+                assertEquals("400 Bad Request\n", RawClient.body(answer));
+            }
+            for (int first = 0; first < 256; first++)
+                if (first != 22)
+                    assertTrue(RawClient.lastAnswer(server.port(), "" + (char) first).startsWith("HTTP/1.1 400 "));
+            assertTrue(server.awaitLog("refused").matches("\\S+ refused 127[.]0[.]0[.]1:\\d+" + plain));
+            TestServer.await("all have gone", () -> server.server.door.acceptor().open().isEmpty());
+            assertEquals(257, server.count(NanoStreamWs.Event.REFUSED));
+            assertFalse(server.log().contains("eyJ"), "no token in the log");
+        }
+    }
+
+    @Test
+    @DisplayName("a hello on a plain port ends at once, and the log asks whether it is TLS")
+    void endsAHelloOnAPlainPort() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        try (TestServer server = new TestServer();
+             SSLSocket socket = connect(server.port(), own.trusting())) {
+            assertThrows(SSLException.class, socket::startHandshake);
+            server.awaitLog("is it TLS? (--tls-cert)");
+        }
+    }
+
+    @Test
+    @DisplayName("a client that does not trust the certificate is in the log, with what it says of it")
+    void logsAHandshakeThatFails() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        try (TestServer server = new TestServer(own.in(folder))) {
+            for (String version : new String[] {"TLSv1.3", "TLSv1.2"})
+                try (SSLSocket socket = connect(server.port(), TestCertificate.root().trusting(), version)) {
+                    assertThrows(SSLException.class, socket::startHandshake);
+                }
+            String line = server.awaitLog("TLS handshake failed");
+            assertTrue(line.contains("certificate_unknown"), line);
+            TestServer.await("both", () -> server.count(NanoStreamWs.Event.REFUSED) == 2);
+            try (RawClient large = new RawClient(server.port())) {
+                large.send(RawClient.bytes(22, 3, 1, 0x48, 1)); // 18 KiB and a byte
+                assertTrue(large.isGone());
+                server.awaitLog("record is too large");
+            }
+        }
+    }
+
+    /** The server's end of a connection over TLS, and its client. */
+    private record Ends(NanoStreamWs.TlsSocket server, TlsWire wire, SSLSocket client) implements AutoCloseable {
+        /** They have not shaken hands. */
+        static Ends of(TestCertificate own, Path folder) throws Exception {
+            own.in(folder);
+            var tls = new NanoStreamWs.Tls(folder.resolve("cert.pem").toString(), folder.resolve("key.pem").toString(),
+                Instant::now, null);
+            SSLEngine engine = tls.identity.context().createSSLEngine();
+            engine.setUseClientMode(false);
+            try (ServerSocket loop = new ServerSocket(0, 1, InetAddress.getByName("127.0.0.1"))) {
+                TlsWire wire = new TlsWire(loop.getLocalPort());
+                SSLSocket client = wire.over(own.trusting());
+                Socket accepted = loop.accept();
+                Thread.ofVirtual().start(() -> {
+                    try {
+                        client.startHandshake();
+                    } catch (IOException e) {
+                        // the server has ended it
+                    }
+                });
+                int first = accepted.getInputStream().read();
+                return new Ends(new NanoStreamWs.TlsSocket(accepted, engine, first), wire, client);
+            }
+        }
+
+        @Override
+        public void close() throws IOException {
+            server.close();
+            wire.close();
+        }
+    }
+
+    @Test
+    @DisplayName("a handshake has a deadline, and bytes that come one by one do not put it off")
+    void aHandshakeHasADeadline() throws Exception {
+        try (ServerSocket loop = new ServerSocket(0, 1, InetAddress.getByName("127.0.0.1"));
+             TlsWire wire = new TlsWire(loop.getLocalPort()); Socket accepted = loop.accept()) {
+            TestCertificate own = TestCertificate.of("EC");
+            SSLEngine engine = own.trusting().createSSLEngine();
+            engine.setUseClientMode(false);
+            wire.pause = 10_000_000;
+            byte[] hello = hello(own);
+            Thread.ofVirtual().start(() -> {
+                try {
+                    wire.getOutputStream().write(hello);
+                } catch (IOException e) {
+                    // the test is over
+                }
+            });
+            NanoStreamWs.TlsSocket socket =
+                new NanoStreamWs.TlsSocket(accepted, engine, accepted.getInputStream().read());
+            socket.setSoTimeout(200);
+            assertThrows(SocketTimeoutException.class, socket::handshake);
+            assertTrue(wire.drops < hello.length, "it was still sending");
+        }
+    }
+
+    @Test
+    @DisplayName("nor do those of a record with a head; an answer to it is still read, and then there is none")
+    void aHeadInARecordHasADeadline() throws Exception {
+        try (Ends ends = Ends.of(TestCertificate.of("EC"), folder)) {
+            ends.server.handshake();
+            ends.wire.pause = 10_000_000;
+            byte[] head = RawClient.handshake("/").getBytes(ISO_8859_1);
+            Thread sender = Thread.ofVirtual().start(() -> {
+                try {
+                    ends.client.getOutputStream().write(head);
+                } catch (IOException e) {
+                    // the test is over
+                }
+            });
+            var reader = new NanoStreamWs.RequestReader(ends.server, ends.server.out, n -> { });
+            assertThrows(EOFException.class, () -> reader.head(200), "no byte of a head has come");
+            assertTrue(ends.wire.drops < head.length, "it was still sending");
+            ends.wire.pause = 1;
+            ends.server.setSoTimeout(0);
+            sender.join();
+            byte[] read = new byte[1000];
+            int n = ends.server.in.read(read, 0, read.length); // it goes on in the middle of the record
+            assertEquals(RawClient.handshake("/"), new String(read, 0, n, ISO_8859_1));
+        }
+    }
+
+    @Test
+    @DisplayName("a listener has no deadline")
+    void aListenerHasNoDeadline() throws Exception {
+        try (Ends ends = Ends.of(TestCertificate.of("EC"), folder)) {
+            ends.server.setSoTimeout(5_000);
+            ends.server.handshake();
+            ends.server.setSoTimeout(50);
+            ends.server.setSoTimeout(0);
+            FutureTask<Integer> read = new FutureTask<>(() -> ends.server.in.read(new byte[9], 0, 9));
+            Thread.ofVirtual().start(read);
+            assertThrows(TimeoutException.class, () -> read.get(150, TimeUnit.MILLISECONDS));
+            ends.client.getOutputStream().write(new byte[2]);
+            assertEquals(2, read.get(20, TimeUnit.SECONDS));
+            assertEquals(0, ends.server.connection.getSoTimeout());
+        }
+    }
+
+    @Test
+    @DisplayName("a connection counts from its first byte until it is a listener or gone")
+    void countsUntilItIsAListener() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        try (TestServer server = new TestServer(own.in(folder))) {
+            var unanswered = server.server.door.acceptor().unanswered;
+            try (RawClient silent = new RawClient(server.port()); RawClient begun = new RawClient(server.port())) {
+                begun.send(RawClient.bytes(22));
+                TestServer.await("one counts", () -> unanswered.get() == NanoStreamWs.Tls.BYTES);
+                try (SSLSocket done = connect(server.port(), own.trusting())) {
+                    done.startHandshake();
+                    assertEquals(2 * NanoStreamWs.Tls.BYTES, unanswered.get());
+                }
+                TestServer.await("it has gone", () -> unanswered.get() == NanoStreamWs.Tls.BYTES);
+            }
+            try (RawClient listener = admitted(server, own)) {
+                TestServer.await("none counts", () -> unanswered.get() == 0);
+                assertIsWell(server, listener, "hello");
+            }
+        }
+    }
+
+    @Test
+    @DisplayName("a listener that ends in the middle of something, or sends garbage, takes nobody along")
+    void endsInTheMiddle() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        byte[] garbage = "\u0017\3\3\0\u0020garbage".repeat(9).getBytes(ISO_8859_1);
+        try (TestServer server = new TestServer(own.in(folder)); RawClient good = admitted(server, own)) {
+            for (String version : new String[] {"TLSv1.3", "TLSv1.2"})
+                for (int how = 0; how < 4; how++) {
+                    TlsWire wire = new TlsWire(server.port());
+                    try (RawClient client = new RawClient(wire.over(own.trusting(), version))) {
+                        client.upgrade("/");
+                        server.awaitListeners(2);
+                        client.send(new byte[] {(byte) 0x81}); // half a frame's header
+                        switch (how) {
+                            case 0 -> client.socket.shutdownOutput(); // with a close_notify
+                            case 1 -> wire.getOutputStream().write(garbage);
+                            case 2 -> wire.getOutputStream().write(RawClient.bytes(23, 3, 3, 0x48, 1)); // too large
+                            default -> {
+                                wire.getOutputStream().write(RawClient.bytes(23, 3, 3, 1, 0, 7));
+                                wire.setSoLinger(true, 0);
+                                wire.close();
+                            }
+                        }
+                        server.awaitListeners(1);
+                    }
+                }
+            assertIsWell(server, good, "meanwhile");
+            assertEquals(0, server.count(NanoStreamWs.Event.FAULT), server.log());
+        }
+    }
+
+    @Test
+    @DisplayName("a flood of key updates ends as one of frames does, and others are served meanwhile")
+    void aFloodOfKeyUpdatesEnds() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        try (TestServer server = new TestServer(own.in(folder)); RawClient good = admitted(server, own);
+             RawClient flooding = admitted(server, own, "TLSv1.3")) {
+            server.awaitListeners(2);
+            Thread sender = Thread.ofPlatform().daemon().start(() -> {
+                try {
+                    while (true)
+                        ((SSLSocket) flooding.socket).startHandshake();
+                } catch (IOException e) {
+                    // ended, as it should be
+                }
+            });
+            Thread reader = Thread.ofVirtual().start(flooding::isGone); // it takes the answers
+            for (int i = 0; server.server.broadcaster.size() == 2; i++)
+                assertIsWell(server, good, "meanwhile " + i);
+            assertTrue(server.awaitLog("dropped").contains(": 1008 listeners have nothing to say"));
+            flooding.close();
+            sender.join();
+            reader.join();
+        }
+    }
+
+    @Test
+    @DisplayName("messages, pongs and the answers to key updates leave whole and in order, whichever thread writes")
+    void writesWholeFramesInOrder() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        try (TestServer server = new TestServer(own.in(folder));
+             RawClient client = admitted(server, own, "TLSv1.3")) {
+            int pings = 300;
+            Thread pinging = Thread.ofPlatform().start(() -> {
+                try {
+                    for (int i = 0; i < pings; i++) {
+                        client.send(RawClient.frame(0x89, "ping " + i));
+                        if (i % 10 == 0)
+                            ((SSLSocket) client.socket).startHandshake(); // a key update
+                    }
+                } catch (IOException e) {
+                    throw new AssertionError(e);
+                }
+            });
+            List<String> messages = new ArrayList<>();
+            for (int i = 0; i < 150; i++)
+                messages.add(i + "x".repeat(1 << i % 15));
+            messages.add("y".repeat(1 << 20));
+            Thread posting = Thread.ofPlatform().start(() -> {
+                try {
+                    for (String message : messages)
+                        server.post(message);
+                } catch (Exception e) {
+                    throw new AssertionError(e);
+                }
+            });
+            int texts = 0, pongs = 0;
+            while (texts < messages.size() || pongs < pings) {
+                RawClient.Frame frame = client.frame();
+                if (frame.isText())
+                    assertEquals(messages.get(texts++), frame.text());
+                else
+                    assertEquals("ping " + pongs++, frame.text());
+            }
+            posting.join();
+            pinging.join();
+        }
+    }
+
+    @Test
+    @DisplayName("where the server asks for key updates nothing is lost in either direction")
+    void asksForKeyUpdates() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        Path properties = Files.writeString(folder.resolve("java.security"),
+            "jdk.tls.keyLimits=AES/GCM/NoPadding KeyUpdate 2^12\n");
+        String jvm = "-Djava.security.properties=" + properties + " -Djavax.net.debug=ssl:handshake";
+        try (ServerProcess server = ServerProcess.watched(jvm, line -> { }, own.in(folder))) {
+            SSLSocket socket = connect(server.port(), own.trusting(), "TLSv1.3");
+            socket.setEnabledCipherSuites(new String[] {"TLS_AES_128_GCM_SHA256"});
+            try (RawClient client = new RawClient(socket); RawClient publisher = new RawClient(server.feedPort())) {
+                client.upgrade("/");
+                for (int i = 0; i < 100; i++) {
+                    String message = i + "x".repeat(300);
+                    publisher.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: " + message.length() + "\r\n\r\n"
+                        + message);
+                    assertEquals(200, RawClient.status(publisher.answer()));
+                    assertEquals(message, client.text());
+                    client.send(RawClient.frame(0x89, "x".repeat(100) + i));
+                    assertEquals("x".repeat(100) + i, client.frame().text());
+                }
+            }
+            server.await("Produced KeyUpdate");
+            server.await("Consuming KeyUpdate");
+        }
+    }
+
+    @Test
+    @DisplayName("a listener that takes nothing is dropped in time, with a reset, and nobody else waits")
+    void dropsAListenerThatTakesNothing() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        List<String> args = new ArrayList<>(List.of("--max-lag=1000000000", "--write-timeout=0.3"));
+        args.addAll(List.of(own.in(folder)));
+        try (TestServer server = new TestServer(args.toArray(String[]::new)); RawClient good = admitted(server, own)) {
+            TlsWire wire = new TlsWire(server.port(), 4096);
+            try (RawClient stuck = new RawClient(wire.over(own.trusting()))) {
+                stuck.upgrade("/");
+                server.awaitListeners(2);
+                for (int i = 0; i < 20; i++) {
+                    stuck.send(RawClient.frame(0x89, "a pong waits as well"));
+                    String message = i + "x".repeat(256 * 1024);
+                    assertEquals(200, server.post(message));
+                    assertEquals(message, good.text());
+                }
+                String line = server.awaitLog("--write-timeout");
+                assertTrue(line.endsWith(": one write stood for 300 ms (--write-timeout), now 1"), line);
+                assertThrows(SocketException.class, () -> wire.getInputStream().readAllBytes(), "a reset");
+            }
+            assertIsWell(server, good, "afterwards");
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"TLSv1.3", "TLSv1.2"})
+    @DisplayName("at a shutdown a listener gets what was posted, 1001, and a close_notify behind it")
+    void saysGoodbye(String version) throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        try (TestServer server = new TestServer(own.in(folder))) {
+            TlsWire wire = new TlsWire(server.port());
+            try (RawClient client = new RawClient(wire.over(own.trusting(), version))) {
+                client.upgrade("/");
+                for (int i = 0; i < 50; i++)
+                    assertEquals(200, server.post("x".repeat(10_000) + i));
+                Thread closing = Thread.ofPlatform().start(server::close);
+                for (int i = 0; i < 50; i++)
+                    assertEquals("x".repeat(10_000) + i, client.text());
+                RawClient.Frame close = client.frame();
+                assertEquals(1001, close.code());
+                client.send(RawClient.frame(0x88, close.payload()));
+                assertTrue(client.atEnd());
+                closing.join();
+            }
+            assertTrue(wire.endsWithAlert(), "nothing was cut off");
+        }
+    }
+
+    @Test
+    @DisplayName("new files are taken for new connections; what does not do is said once, and the old ones stay")
+    void takesNewFiles() throws Exception {
+        TestCertificate old = TestCertificate.of("EC"), renewed = TestCertificate.of("RSA");
+        String warning = " warning ", stays = "; what was read before stays in use";
+        Path certificate = folder.resolve("cert.pem"), key = folder.resolve("key.pem");
+        try (TestServer server = new TestServer(old.in(folder)); RawClient listener = admitted(server, old)) {
+            long before = server.count(NanoStreamWs.Event.WARNING);
+            String half = renewed.pem().substring(0, 500);
+            String[][] bad = {
+                {half, old.key(), certificate + " has a certificate that cannot be read"},
+                {renewed.pem(), old.key(), key + " has no RSA key, as the certificate wants"},
+                {old.pem(), TestCertificate.key("EC", 256),
+                    key + " is not the key of the certificate in " + certificate},
+                {null, old.key(), "cannot read " + certificate + " (No such file or directory)"}};
+            for (String[] files : bad) {
+                Files.deleteIfExists(certificate);
+                if (files[0] != null)
+                    Files.writeString(certificate, files[0]);
+                Files.writeString(key, files[1]);
+                for (int i = 0; i < 3; i++)
+                    server.server.tls.look();
+                server.awaitLog(warning + files[2] + stays);
+                before++;
+                assertEquals(before, server.count(NanoStreamWs.Event.WARNING), server.log());
+                admitted(server, old).close();
+            }
+            old.in(folder);
+            server.server.tls.look(); // as they were: there is nothing to say
+            long starts = server.count(NanoStreamWs.Event.START);
+            renewed.in(folder);
+            server.server.tls.look();
+            server.server.tls.look();
+            server.awaitLog(" start " + certificate + " was renewed: valid until "
+                + renewed.certificate().getNotAfter().toInstant());
+            assertEquals(starts + 1, server.count(NanoStreamWs.Event.START));
+            assertEquals(before, server.count(NanoStreamWs.Event.WARNING), server.log());
+            admitted(server, renewed).close();
+            assertThrows(SSLException.class, () -> admitted(server, old));
+            assertIsWell(server, listener, "with the old one");
+        }
+    }
+
+    @Test
+    @DisplayName("a certificate that soon expires, or has, is said at the start and once a day, until it is renewed")
+    void saysWhenItExpires() throws Exception {
+        Instant end = Instant.now().truncatedTo(ChronoUnit.SECONDS).plus(Duration.ofDays(20));
+        TestCertificate own = TestCertificate.until(end);
+        try (TestServer server = new TestServer(own.in(folder))) {
+            long before = server.count(NanoStreamWs.Event.WARNING);
+            for (int hour = 0; hour < 30 * 24; hour++) {
+                server.now = end.minus(Duration.ofDays(20)).plus(Duration.ofHours(hour));
+                server.server.tls.look();
+            }
+            assertEquals(before + 24, server.count(NanoStreamWs.Event.WARNING)); // of 30 days the last 24
+            String line = server.awaitLog("valid until");
+            assertTrue(line.endsWith(" warning " + folder.resolve("cert.pem") + " has a certificate that is valid "
+                + "until " + end + "; a new one is taken from the same files without a restart"), line);
+            own.renewed(server.now.plus(Duration.ofDays(10))).in(folder);
+            server.server.tls.look();
+            assertEquals(before + 25, server.count(NanoStreamWs.Event.WARNING), "at once: it is another one");
+        }
+        TestCertificate expired = TestCertificate.until(Instant.now().minus(Duration.ofDays(1)));
+        try (TestServer server = new TestServer(expired.in(folder))) {
+            server.awaitLog("valid until " + expired.certificate().getNotAfter().toInstant());
+        }
+    }
+
+    @Test
+    @DisplayName("files that do not do end the process: one line, no stack trace, exit status 1; one option alone, 2")
+    void endsTheProcessForFilesThatDoNotDo() throws Exception {
+        String[] files = TestCertificate.files(folder, "none", "none");
+        try (ServerProcess server = ServerProcess.of("--host=127.0.0.1", "--port=0", files[0], files[1]);
+             ServerProcess alone = ServerProcess.of("--tls-cert=x");
+             ServerProcess other = ServerProcess.of("--tls-key=x")) {
+            assertEquals(1, server.exit());
+            assertEquals(List.of("NanoStreamWs: " + folder.resolve("cert.pem") + " has no certificate in PEM form"),
+                server.lines());
+            assertEquals(2, alone.exit());
+            assertEquals(2, other.exit());
+            assertEquals(List.of("NanoStreamWs: --tls-cert wants --tls-key as well, and the other way round"),
+                alone.lines());
+        }
+    }
+
+    @Test
+    @DisplayName("--secret with TLS prints an https link, whose token admits by wss")
+    void printsAnHttpsLink() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        String[] files = own.in(folder);
+        try (ServerProcess server = ServerProcess.of("--host=127.0.0.1", "--port=0", "--feed=http://127.0.0.1:0/",
+                "--secret", files[0], files[1])) {
+            String page = server.await("^page +(\\S+)$");
+            assertTrue(page.startsWith("https://127.0.0.1:" + server.port() + "/#"), page);
+            try (RawClient client = new RawClient(connect(server.port(), own.trusting()))) {
+                String token = page.substring(page.indexOf('#') + 1);
+                assertEquals(101, RawClient.status(client.upgrade("/?t=" + token)));
+            }
         }
     }
 }
