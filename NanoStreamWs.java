@@ -56,7 +56,7 @@
  *         19  Health and metrics    what a monitor asks for
  *         20  TLS                   listeners connect by wss://
  *         21  Lines                 a feed from standard input
- *         23  Issuer                secrets and tokens for the operator
+ *         23  Issuer                secrets and tokens for the operator, and what more a token has to say
  *         24  Origins               RFC 6454: which pages may connect
  *         25  Rehearsal             everything is used once before the first connection is accepted
  *         26  Options               the words of the command line
@@ -4224,7 +4224,7 @@ public final class NanoStreamWs {
     // Makes secrets and tokens, reads secrets, and has what --audience, --issuer and --issued-after-start ask
     // of a token.
     //
-    // Off unless: a secret is given, by whatever option; Terms: unless one of those three is, too.
+    // Off unless: a secret is given, by whatever option; Terms, unless one of those three is given as well.
     // Touches: the system's source of random numbers, the file of --secret-file.
     // Implements: Conditions (7); Settings, Server and main ask the rest.
     // When it fails: the command ends, and a line says why. A token that does not meet the terms gets 401.
@@ -4295,20 +4295,30 @@ public final class NanoStreamWs {
         static final SecureRandom RANDOM = new SecureRandom();
 
         /** A new token, valid for the time given, and unlike every other by its jti.
-         * @param claims more of them, by name; nothing in them has to be escaped (RFC 8259 §7) */
+         * @param claims more of them, by name */
         static String sign(byte[] secret, Map<String, String> claims, Instant now, Duration valid) {
             long micros = ChronoUnit.MICROS.between(Instant.EPOCH, now);
             BigDecimal iat = BigDecimal.valueOf(micros, 6); // in whole seconds it could be before the start
             BigDecimal exp = BigDecimal.valueOf(now.plus(valid).toEpochMilli(), 3);
             StringBuilder asked = new StringBuilder();
             claims.forEach((name, value) ->
-                asked.append("\"" + name + "\":\"" + value + "\","));
+                asked.append("\"" + name + "\":\"" + escape(value) + "\","));
             String header = "{\"alg\":\"HS256\",\"typ\":\"JWT\"}";
             String payload = "{" + asked
                 + "\"iat\":" + iat + ",\"exp\":" + exp + ",\"jti\":\"" + random(16) + "\"}";
             String signingInput = segment(header) + '.' + segment(payload);
             byte[] mac = Jwt.mac(secret, signingInput);
             return signingInput + '.' + encode(mac);
+        }
+
+        /** What stands for a text in a JSON string (RFC 8259 §7). */
+        static StringBuilder escape(String text) {
+            StringBuilder escaped = new StringBuilder();
+            for (char c : text.toCharArray()) {
+                boolean special = c < ' ' || c == '"' || c == '\\';
+                escaped.append(special ? String.format("\\u%04x", (int) c) : c);
+            }
+            return escaped;
         }
 
         /** base64url, without padding. */
@@ -4910,8 +4920,8 @@ public final class NanoStreamWs {
                 case "secret" -> addSecret(option.isBare() ? bareSecret() : option.value());
                 case "secret-file" -> addSecret(Issuer.readSecret(option.text()));
                 case "token" -> token = option.isBare() ? Duration.ofSeconds(10) : option.positive();
-                case "audience" -> addClaim("aud", option);
-                case "issuer" -> addClaim("iss", option);
+                case "audience" -> claims.put("aud", option.text());
+                case "issuer" -> claims.put("iss", option.text());
                 case "issued-after-start" -> issuedAfterStart = true;
                 case "leeway" -> leeway = option.seconds();
                 case "origin" -> addOrigins(option);
@@ -4933,12 +4943,6 @@ public final class NanoStreamWs {
 
         void addSecret(String secret) throws UsageException {
             secrets.add(new Option("secret", secret).text().getBytes(UTF_8));
-        }
-
-        void addClaim(String name, Option option) throws UsageException {
-            if (!option.text().matches("[^\"\\\\\\p{Cntrl}]+")) // Issuer.sign does not escape
-                throw option.wants("a name or a URI without quotes, backslashes and control characters");
-            claims.put(name, option.value());
         }
 
         String bareSecret() {
@@ -5054,8 +5058,8 @@ public final class NanoStreamWs {
         /** A token that is admitted already now, within the leeway of the start, and for an hour. Its iat is
          * the latest that is believed. */
         String token(byte[] secret) {
-            Instant issued = clock.instant().plus(settings.leeway);
-            return Issuer.sign(secret, settings.claims, issued, Duration.ofHours(1));
+            Instant latest = clock.instant().plus(settings.leeway);
+            return Issuer.sign(secret, settings.claims, latest, Duration.ofHours(1));
         }
 
         /** Plays the rehearsal, with Nano blocks of its own: tps and tpm do not count its block, nor do the

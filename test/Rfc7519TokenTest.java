@@ -678,12 +678,13 @@ class Rfc7519TokenTest {
     @DisplayName("§4.1.1, §4.1.3: a token that is made has the audience and the issuer that are asked for")
     void signsForTheAudienceAndAsTheIssuer() {
         Map<String, String> claims = new LinkedHashMap<>();
-        claims.put("aud", "the stream/\u00e9\ud83d\ude00");
+        claims.put("aud", "the \"stream\"\\\n/\u00e9\ud83d\ude00");
         claims.put("iss", "https://issuer.example");
         String token = NanoStreamWs.Issuer.sign(SECRET.getBytes(UTF_8), claims, NOW, Duration.ofSeconds(10));
         String payload = new String(Base64.getUrlDecoder().decode(token.split("\\.")[1]), UTF_8);
-        assertTrue(payload.startsWith("{\"aud\":\"the stream/\u00e9\ud83d\ude00\",\"iss\":\"https://issuer.example\","
-            + "\"iat\":2000000000.000000,\"exp\":2000000010.000,\"jti\":\""), payload);
+        assertTrue(payload.startsWith("{\"aud\":\"the \\u0022stream\\u0022\\u005c\\u000a/\u00e9\ud83d\ude00\","
+            + "\"iss\":\"https://issuer.example\",\"iat\":2000000000.000000,"
+            + "\"exp\":2000000010.000,\"jti\":\""), payload);
         NanoStreamWs.Terms terms = new NanoStreamWs.Terms(claims, NOW.minusNanos(1_000), InstantSource.fixed(NOW),
             Duration.ZERO);
         assertEquals("accepted", verdict(token, terms, NOW, Duration.ZERO, SECRET));

@@ -116,6 +116,7 @@ class SettingsTest {
         audience,      'the übertragung',        'the übertragung'
         issuer,        joe,                      joe
         issuer,        urn:a=b,                  urn:a=b
+        issuer,        '"a\\\tb"',               '"a\\\tb"'
         leeway,        1.25,                     PT1.25S
         leeway,        3600,                     PT1H
         origin,        example.com,              example.com
@@ -343,15 +344,9 @@ class SettingsTest {
         port,          \u0663
         token,         abc
         token,         -1
-        audience,      'a"b'
-        audience,      'a\\b'
         audience,      ' a'
-        audience,      'a\tb'
-        audience,      'a\u007fb'
         audience,      'a\uFFFD'
-        issuer,        '"'
         issuer,        'i\n'
-        issuer,        'i\nj'
         leeway,        -1
         leeway,        1e3
         leeway,        1.
