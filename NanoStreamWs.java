@@ -138,7 +138,6 @@ import java.security.PrivateKey;
 import java.security.PublicKey;
 import java.security.SecureRandom;
 import java.security.Signature;
-import java.security.SignatureException;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateException;
 import java.security.cert.CertificateFactory;
@@ -168,7 +167,6 @@ import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
@@ -3736,7 +3734,7 @@ public final class NanoStreamWs {
         static final int MAX_RECORD = 18 * 1024;    // bytes of a record's content (RFC 5246 §6.2.3)
         static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
         /** Buffers for records on their way out. There are more while more threads write. */
-        static final Queue<ByteBuffer> RECORDS = new ConcurrentLinkedQueue<>();
+        static final Queue<ByteBuffer> RECORDS = new ArrayBlockingQueue<>(4 * Limits.LANES);
         final Socket connection;
         final SSLEngine engine;
         final ReentrantLock writing = new ReentrantLock(); // records go out in the order they were made in
@@ -3787,10 +3785,9 @@ public final class NanoStreamWs {
             try {
                 do {
                     Status status = engine.wrap(bytes, made.clear()).getStatus();
-                    boolean none = made.position() == 0;
-                    // It makes none of nothing if another thread has sent the answer to a key update.
-                    if (none && (status != Status.OK || bytes.hasRemaining()))
-                        throw new SocketException("closed");
+                    boolean mayMakeNone = status == Status.OK && !bytes.hasRemaining();
+                    // It makes none if another thread has sent the answer to a key update.
+                    if (made.position() == 0 && !mayMakeNone) throw new SocketException("closed");
                     wire.write(made.array(), 0, made.position());
                 } while (bytes.hasRemaining());
             } finally {
@@ -3917,14 +3914,15 @@ public final class NanoStreamWs {
             List<X509Certificate> chain = chain(files[0], certFile);
             PublicKey publicKey = chain.getFirst().getPublicKey();
             PrivateKey key = key(files[1], keyFile, publicKey.getAlgorithm());
+            String why = "";
             try {
-                if (!belongs(key, publicKey))
-                    throw new IOException(keyFile + " is not the key of the certificate in " + certFile);
                 Instant end = chain.getFirst().getNotAfter().toInstant();
-                return new Identity(context(chain, key), end);
-            } catch (GeneralSecurityException e) {
-                throw new IOException(certFile + " and " + keyFile + " cannot be used: " + e.getMessage());
+                if (belongs(key, publicKey))
+                    return new Identity(context(chain, key), end);
+            } catch (GeneralSecurityException e) { // they differ in size, for example
+                why = ": " + e.getMessage();
             }
+            throw new IOException(keyFile + " is not the key of the certificate in " + certFile + why);
         }
 
         static byte[] bytes(String file) throws IOException {
@@ -3988,11 +3986,7 @@ public final class NanoStreamWs {
             signature.initSign(key);
             byte[] signed = signature.sign();
             signature.initVerify(publicKey);
-            try {
-                return signature.verify(signed);
-            } catch (SignatureException e) { // the keys differ in size
-                return false;
-            }
+            return signature.verify(signed);
         }
 
         /** It has the certificate also as the only one that it trusts: for the rehearsal's visitors. */
@@ -4003,10 +3997,9 @@ public final class NanoStreamWs {
             char[] password = new char[0];
             store.setKeyEntry("key", key, password, chain.toArray(Certificate[]::new));
             store.setCertificateEntry("trusted", chain.getFirst());
-            KeyManagerFactory keys = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+            KeyManagerFactory keys = KeyManagerFactory.getInstance("SunX509");
             keys.init(store, password);
-            TrustManagerFactory trust =
-                TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            TrustManagerFactory trust = TrustManagerFactory.getInstance("PKIX");
             trust.init(store);
             SSLContext context = SSLContext.getInstance("TLS");
             context.init(keys.getKeyManagers(), trust.getTrustManagers(), null);
@@ -4018,7 +4011,12 @@ public final class NanoStreamWs {
     /** Opens connections with TLS, and keeps the files in view. */
     static class Tls implements Transport {
         static final int FIRST = 22;        // the first byte of TLS: a record of the type handshake
-        static final int BYTES = 32 * 1024; // that a connection takes until it is a listener, at most
+        /** Bytes that count for a connection until it is a listener. In memory are 19 KiB for half a handshake,
+         * 60 for the longest: see MAX_UNANSWERED, where a byte stands for four. */
+        static final int BYTES = 16 * 1024;
+        /** A listener takes 9 KiB, and 18 more for a record under way. */
+        static final int MAX_LISTENERS =
+            (int) Math.min(Limits.MAX_LISTENERS, Limits.HEAP / 32768 - 1024);
         static final String[] PROTOCOL = {"http/1.1"}; // RFC 7301 §3.2: without it in common an alert follows
         static final Duration WARNING = Duration.ofDays(14); // before the certificate expires
         static final Duration REPEATED = Duration.ofDays(1);
@@ -4124,8 +4122,8 @@ public final class NanoStreamWs {
          * server's own certificate. */
         SSLSocket visit(Socket socket) throws IOException {
             SSLSocketFactory factory = identity.context.getSocketFactory();
-            Socket tls = factory.createSocket(socket, "localhost", socket.getPort(), true);
-            SSLSocket visitor = (SSLSocket) tls;
+            SSLSocket visitor =
+                (SSLSocket) factory.createSocket(socket, "localhost", socket.getPort(), true);
             visits++;
             String version = visits % 2 == 0 ? "TLSv1.3" : "TLSv1.2";
             visitor.setEnabledProtocols(new String[] {version});
@@ -5026,7 +5024,8 @@ public final class NanoStreamWs {
             Clients clients = settings.proxies.isEmpty()
                 ? (socket, request) -> Http.remote(socket)
                 : new Proxies(settings.proxies);
-            int maxListeners = Math.min(settings.maxListeners, Limits.MAX_LISTENERS);
+            int room = tls == null ? Limits.MAX_LISTENERS : Tls.MAX_LISTENERS;
+            int maxListeners = Math.min(settings.maxListeners, room);
             door = new Door(
                 acceptor,
                 transport,
