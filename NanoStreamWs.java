@@ -3804,7 +3804,7 @@ public final class NanoStreamWs {
             if (records % Limits.PACE == 0)
                 LockSupport.parkNanos(Limits.PACE_PAUSE * 1_000_000L);
             fill();
-            int length = ByteBuffer.wrap(record).getShort(3) & 0xFFFF;
+            int length = ByteBuffer.wrap(record).getChar(3); // 16 bits without a sign
             if (length > MAX_RECORD) throw new SSLException("record is too large");
             record = Arrays.copyOf(record, HEADER + length);
             fill();

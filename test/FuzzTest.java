@@ -30,6 +30,9 @@ import java.util.random.RandomGenerator;
 import java.util.stream.Stream;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLEngine;
+import javax.net.ssl.SSLEngineResult.HandshakeStatus;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -64,7 +67,8 @@ class FuzzTest {
     }
 
     static Stream<Target> targets() {
-        return Stream.of(new Frames(), new Heads(), new Connections(), new Texts(), new Tokens());
+        return Stream.of(new Frames(), new Heads(), new Connections(), new Texts(), new Tokens(),
+            new Records());
     }
 
     @ParameterizedTest(name = "{0}")
@@ -828,6 +832,160 @@ class FuzzTest {
                     return false;
                 }
             });
+        }
+    }
+
+    // ---- 6. Records of TLS ----
+
+    private static final class Records extends Target {
+        private static final TestCertificate OWN = TestCertificate.of("EC");
+        private static final SSLContext SERVER = identity(), CLIENT = OWN.trusting();
+
+        Records() {
+            super("records", 40);
+        }
+
+        private static SSLContext identity() {
+            try {
+                byte[][] files = {OWN.pem().getBytes(UTF_8), OWN.key().getBytes(UTF_8)};
+                return NanoStreamWs.Identity.of(files, "cert.pem", "key.pem").context();
+            } catch (IOException e) {
+                throw new AssertionError(e);
+            }
+        }
+
+        /** What a client sends once it has shaken hands. */
+        @Override
+        String make(RandomGenerator random) {
+            return noise(random, length(random, 60_000));
+        }
+
+        @Override
+        void check(String input, RandomGenerator random) throws Exception {
+            int change = oneIn(2, random) ? Integer.MAX_VALUE : length(random, 2_000 + input.length());
+            Peer peer = new Peer(input.getBytes(ISO_8859_1), change, random);
+            SSLEngine engine = SERVER.createSSLEngine();
+            engine.setUseClientMode(false);
+            byte[] first = new byte[1];
+            assertEquals(1, peer.getInputStream().read(first));
+            var socket = new NanoStreamWs.TlsSocket(peer, engine, first[0]);
+            ByteArrayOutputStream read = new ByteArrayOutputStream();
+            try {
+                socket.handshake();
+                byte[] bytes = new byte[1 + random.nextInt(20_000)];
+                for (int n = 0; n >= 0; n = socket.in.read(bytes, 0, bytes.length))
+                    read.write(bytes, 0, n);
+            } catch (IOException e) {
+                // the end of what was sent, or the change in it
+            }
+            String got = latin(read.toByteArray());
+            assertTrue(input.startsWith(got), "something else was read");
+            assertTrue(peer.changed || got.equals(input), "nothing was changed, and not all was read");
+        }
+
+        /** A client, which sends in pieces, and the connection to it, which changes one byte. */
+        private static final class Peer extends Socket {
+            private final SSLEngine engine = CLIENT.createSSLEngine("localhost", 443);
+            private final ByteBuffer message;
+            private final RandomGenerator random;
+            private final ByteBuffer toServer = ByteBuffer.allocate(200_000), toClient = ByteBuffer.allocate(200_000);
+            private int change; // bytes before the one that is changed
+            boolean changed;
+
+            Peer(byte[] message, int change, RandomGenerator random) {
+                this.message = ByteBuffer.wrap(message);
+                this.change = change;
+                this.random = random;
+                engine.setUseClientMode(true);
+                engine.setEnabledProtocols(new String[] {any(random, "TLSv1.2", "TLSv1.3")});
+                toServer.flip();
+            }
+
+            /** Lets the client take what has come, and say what it has to. */
+            private void turn() throws IOException {
+                toServer.clear();
+                toClient.flip();
+                boolean goesOn = true;
+                while (goesOn)
+                    goesOn = step();
+                toClient.compact();
+                toServer.flip();
+            }
+
+            private boolean step() throws IOException {
+                switch (engine.getHandshakeStatus()) {
+                    case NEED_TASK -> engine.getDelegatedTask().run();
+                    case NEED_WRAP -> {
+                        return engine.wrap(ByteBuffer.allocate(0), toServer).bytesProduced() > 0;
+                    }
+                    case NEED_UNWRAP -> {
+                        return engine.unwrap(toClient, ByteBuffer.allocate(20_000)).bytesConsumed() > 0;
+                    }
+                    default -> {
+                        if (toClient.hasRemaining())
+                            return engine.unwrap(toClient, ByteBuffer.allocate(20_000)).bytesConsumed() > 0;
+                        if (!message.hasRemaining() || toServer.position() > 20_000)
+                            return false;
+                        wrapPiece();
+                    }
+                }
+                return true;
+            }
+
+            /** A record of its own for a part of the message. */
+            private void wrapPiece() throws IOException {
+                int length = 1 + random.nextInt(Math.min(message.remaining(), any(random, 1, 100, 20_000)));
+                ByteBuffer piece = message.slice(message.position(), length);
+                engine.wrap(piece, toServer);
+                message.position(message.position() + piece.position());
+            }
+
+            @Override
+            public void setSoTimeout(int millis) {
+                // there is no connection
+            }
+
+            @Override
+            public InputStream getInputStream() {
+                return new InputStream() {
+                    @Override
+                    public int read() {
+                        throw new AssertionError("read() is not expected");
+                    }
+
+                    @Override
+                    public int read(byte[] to, int offset, int length) throws IOException {
+                        LockSupport.unpark(Thread.currentThread()); // nothing here is paced
+                        if (!toServer.hasRemaining())
+                            turn();
+                        if (!toServer.hasRemaining())
+                            return -1;
+                        int n = Math.min(toServer.remaining(), 1 + random.nextInt(length));
+                        toServer.get(to, offset, n);
+                        if (change >= 0 && change < n) {
+                            to[offset + change] ^= (byte) (1 << random.nextInt(8));
+                            changed = true;
+                        }
+                        change -= n;
+                        return n;
+                    }
+                };
+            }
+
+            @Override
+            public OutputStream getOutputStream() {
+                return new OutputStream() {
+                    @Override
+                    public void write(int b) {
+                        throw new AssertionError("write(b) is not expected");
+                    }
+
+                    @Override
+                    public void write(byte[] bytes, int offset, int length) {
+                        toClient.put(bytes, offset, length);
+                    }
+                };
+            }
         }
     }
 }
