@@ -41,7 +41,7 @@ class BehindCaddyTest extends BehindAProxy {
         ProcessBuilder reload = new ProcessBuilder(program, "reload", "--address", "127.0.0.1:" + admin, "--adapter",
             "caddyfile", "--config", file.toString()).redirectErrorStream(true);
         assertEquals(0, reload.redirectOutput(proxy.folder.resolve("reload.txt").toFile()).start().waitFor());
-        assertEquals("close 1001", client.next(false));
+        assertEquals("close 1001", client.next(false), server::log);
         ProxyInFront.Client again = admitted();
         assertEquals(200, server.post("again"));
         assertEquals("text again", again.next(false));
