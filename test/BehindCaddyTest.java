@@ -41,7 +41,10 @@ class BehindCaddyTest extends BehindAProxy {
         ProcessBuilder reload = new ProcessBuilder(program, "reload", "--address", "127.0.0.1:" + admin, "--adapter",
             "caddyfile", "--config", file.toString()).redirectErrorStream(true);
         assertEquals(0, reload.redirectOutput(proxy.folder.resolve("reload.txt").toFile()).start().waitFor());
-        assertEquals("close 1001", client.next(false), server::log);
+        // Before 2.6.3 Caddy does not mask the close frame that it sends to the server, whose answer may come first.
+        String end = client.next(false);
+        boolean unmasked = end.equals("close 1002") && server.log().contains("not masked");
+        assertTrue(end.equals("close 1001") || unmasked, () -> end + '\n' + server.log());
         ProxyInFront.Client again = admitted();
         assertEquals(200, server.post("again"));
         assertEquals("text again", again.next(false));
