@@ -892,12 +892,13 @@ class FuzzTest {
             private int change; // bytes before the one that is changed
             boolean changed;
 
-            Peer(byte[] message, int change, RandomGenerator random) {
+            Peer(byte[] message, int change, RandomGenerator random) throws IOException {
                 this.message = ByteBuffer.wrap(message);
                 this.change = change;
                 this.random = random;
                 engine.setUseClientMode(true);
                 engine.setEnabledProtocols(new String[] {any(random, "TLSv1.2", "TLSv1.3")});
+                engine.beginHandshake();
                 toServer.flip();
             }
 
