@@ -313,6 +313,15 @@ class LayersTest {
         return before;
     }
 
+    /** What was loaded after so many. Not what the virtual machine loads for itself, after so many calls of a method
+     * handle or when it compiles: that has been in memory from the start, and needs no file. */
+    private static List<String> late(List<String> all, int before) {
+        List<String> late = new ArrayList<>(all.subList(before, all.size()));
+        late.removeIf(name -> Stream.of("java.lang.invoke.", "java.lang.foreign.", "jdk.internal.foreign.")
+            .anyMatch(name::startsWith));
+        return late;
+    }
+
     private static boolean has(Path log, String name) {
         try {
             return loaded(log).contains(name);
@@ -377,9 +386,7 @@ class LayersTest {
             assertTrue(RawClient.lastAnswer(port, "no HTTP\r\n\r\n").startsWith("HTTP/1.1 400 "));
             List<String> all = loaded(log);
             assertTrue(all.subList(0, before).contains("NanoStreamWs$Listener"), "the log has what was loaded");
-            List<String> after = new ArrayList<>(all.subList(before, all.size()));
-            after.removeIf(name -> name.startsWith("java.lang.invoke.")); // after some thirty calls; they need no file
-            assertEquals(List.of(), after);
+            assertEquals(List.of(), late(all, before));
         }
     }
 
@@ -417,9 +424,7 @@ class LayersTest {
             server.await("refused .* does not speak TLS");
             List<String> all = loaded(log);
             assertTrue(all.subList(0, before).contains("NanoStreamWs$TlsSocket"), "the log has what was loaded");
-            List<String> late = new ArrayList<>(all.subList(before, all.size()));
-            late.removeIf(name -> name.startsWith("java.lang.invoke.")); // they need no file
-            assertEquals(List.of(), late);
+            assertEquals(List.of(), late(all, before));
             List<String> lines = server.lines();
             assertTrue(lines.getFirst().contains(" start NanoStreamWs "), lines.getFirst());
             long refused = lines.stream().filter(line -> line.contains(" refused ")).count();
