@@ -37,7 +37,7 @@ listen: # prints what a listener gets: make listen URL=ws://127.0.0.1:8080/
 test: .build/tests # all tests but the slow ones
 	@test/tools/run.sh $(JAVA) $(JUNIT) --exclude-tag=slow
 
-test-slow: .build/tests # those that take their time, or another program: nginx, Caddy, node
+test-slow: .build/tests # those that take their time, or another program: TLS, nginx, Caddy, node, systemd
 	@test/tools/run.sh $(JAVA) $(JUNIT) --include-tag=slow
 
 fuzz: .build/tests # new inputs for SECONDS=60; with SEED=n, beginning with the one that is made from n

@@ -6,6 +6,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -15,6 +16,7 @@ class BroadcastTest {
     private static final int LISTENERS = 300, MESSAGES = 10_000;
 
     @Test
+    @Tag("slow")
     void threeHundredListenersGetTenThousandMessagesPostedAsFastAsTheyAreAnswered() throws Exception {
         try (TestServer server = new TestServer();
              ExecutorService readers = Executors.newVirtualThreadPerTaskExecutor();

@@ -27,6 +27,7 @@ import javax.tools.JavaFileObject;
 import javax.tools.StandardJavaFileManager;
 import javax.tools.ToolProvider;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -480,6 +481,7 @@ class ProcessTest {
     }
 
     @Test
+    @Tag("slow")
     @DisplayName("class files beside the source that have the name of anything it uses are not loaded")
     void runsNoClassFileOfTheFolderWhereItStarts(@TempDir Path folder) throws Exception {
         Path source = Files.copy(Path.of("NanoStreamWs.java"), folder.resolve("NanoStreamWs.java"));

@@ -37,6 +37,7 @@ import javax.net.ssl.SSLException;
 import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLSocket;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -44,6 +45,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 @SuppressWarnings("try") // a client is only there
+@Tag("slow")
 @DisplayName("TLS (RFC 8446, 5246, 7301): listeners connect by wss://")
 class TlsTest {
     private static final String DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate";
