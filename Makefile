@@ -6,8 +6,8 @@ JDK      = $(or $(shell test/tools/jdk.sh),$(error $(NO_JDK)))
 JAVA     = $(JDK)/bin/java
 JAVAC    = $(JDK)/bin/javac --release 21 -encoding UTF-8 -Xlint:all -Werror
 TOOL     = $(JAVA) -cp .build/classes
-JVM     ?= -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmn6m
 ARGS    ?= --secret
+JVM     ?= -XX:+UseSerialGC $(if $(findstring --tls-cert,$(ARGS)),-Xmn16m,-XX:TieredStopAtLevel=1 -Xmn6m)
 URL     ?= ws://127.0.0.1:8080/
 PORT    ?= 9001
 SECONDS ?= 60
