@@ -7,13 +7,16 @@
  *     java NanoStreamWs.java --help
  *
  * What it does. Messages come in by HTTP POST (the block callbacks of a Nano node, or any text) or on
- * standard input. Each goes out as one text frame (RFC 6455) to every listener. A listener is passive: what
- * it sends is checked and dropped. It is admitted by a JSON Web Token (HS256) that expires and works once.
+ * standard input. Each goes out as one text frame (RFC 6455), over TLS if that is asked for, to every
+ * listener. A listener is passive: what it sends is checked and dropped. It is admitted by a JSON Web Token
+ * (HS256) that expires and works once, and can ask for the last messages first.
  *
  * Trust boundary. Everybody who reaches the listeners' port is hostile until a token is verified, and can
- * still be slow, silent or wrong after that. Everybody who reaches the feed's port may publish; it is on
- * loopback by default, and what a browser sends there is refused. A secret, a token or a query never gets
- * into a log line; a secret that is made at the start is printed once, beside them.
+ * still be slow, silent or wrong after that; with TLS it is the JDK's code that reads what they send first.
+ * Everybody who reaches the feed's port may publish, and see the figures of the server; it is on loopback by
+ * default, and what a browser posts there is refused. A proxy is believed, if --proxy has it, who its client
+ * is, for the log alone. A secret, a token or a query never gets into a log line, nor does a private key; a
+ * secret that is made at the start is printed once, beside them.
  *
  * The one idea. The stream is a log of ready-encoded frames, and a listener is a cursor into it. A server's
  * frames are unmasked (RFC 6455 §5.1), so the bytes for one are the bytes for all. Each message is encoded
@@ -24,9 +27,11 @@
  * virtual threads write, one for each lane: it walks its share of the listeners and sends each what its
  * cursor has not passed. A listener that was too slow for that, or that is sent what it missed, has a thread
  * of its own for a while. Two platform threads keep time: they relieve a lane that a blocked write holds up,
- * evict a listener that stays stuck or does not finish a message, ping, and sweep used tokens. One platform
- * thread writes the log lines. A connection's thread writes as well: the answer to the handshake and what
- * came into the log meanwhile, then, between two frames of the log, a pong or the answer to a close frame.
+ * evict a listener that stays stuck or does not finish a message, ping, sweep used tokens, look whether a
+ * lane stands still, and read the certificate again. One platform thread writes the log lines, another reads
+ * standard input if that is a feed. A connection's thread writes as well: the answer to the handshake and
+ * what came into the log meanwhile, then, between two frames of the log, a pong or the answer to a close
+ * frame; with TLS, what its protocol asks for, between two records.
  *
  * How to read it. One evening: Part I, then the section Server. A section uses only names from above it, Part
  * I names nothing of Part II, and no section of Part II names another. A section of Part II can be skipped by
@@ -218,7 +223,7 @@ public final class NanoStreamWs {
 
     // ==== Part I. Core =====================================================================================
     // What decides who gets in and what is sent: everything that a listener meets with the default options,
-    // except what a Nano node's callback is made into (16).
+    // except what a Nano node's callback is made into (16), and the messages that it missed (17).
 
     // ---- 1. Limits ----------------------------------------------------------------------------------------
     // The bounds of the core. What an operator may want to change is an option instead: see Settings.
