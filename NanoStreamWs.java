@@ -241,7 +241,6 @@ public final class NanoStreamWs {
         static final int MAX_FIELDS = 100;              // header fields; browsers send some twenty
         static final int HEAD_TIMEOUT = 10_000;         // ms for a whole head: a byte a second does not help
         static final int BODY_TIMEOUT = 30_000;         // ms for the body of a POST
-        static final int FEED_IDLE = 3_600_000;         // ms between two POSTs on one connection
         static final int LINGER = 1_000;                // ms for a connection to end after the last answer
         static final int MAX_LINGER_BYTES = 256 * 1024; // bytes that are read meanwhile
 
@@ -2822,6 +2821,7 @@ public final class NanoStreamWs {
             LongConsumer waited, // told how long a publisher waited for its answer, in ns
             InstantSource clock,
             EventLog events) implements Source {
+        static final int IDLE = 3_600_000; // ms between two POSTs on one connection
         static final byte[] CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n".getBytes(ISO_8859_1);
 
         @Override
@@ -2872,9 +2872,9 @@ public final class NanoStreamWs {
                 byte[] message = reader.body(length);
                 open = request.http11() && !request.lists("connection", "close"); // RFC 9112 §9.3
                 publish(message);
-                if (idle < Limits.FEED_IDLE)
+                if (idle < IDLE)
                     acceptor.prove(connection);
-                idle = Limits.FEED_IDLE;
+                idle = IDLE;
             } catch (Refusal refusal) {
                 events.refused(Event.FEED, Http.remote(connection.socket) + " refused", refusal);
                 refused = refusal.why;
