@@ -4370,7 +4370,6 @@ public final class NanoStreamWs {
 
         /** A secret from a file. A byte order mark, and blanks around the line, are not part of it. */
         static String readSecret(String file) throws IOException {
-            if (file.isEmpty()) return ""; // Settings says that a value is missing
             try {
                 String text = Files.readString(Path.of(file)).replaceFirst("^\uFEFF", "");
                 String secret = text.lines().findFirst().orElse("").strip();
