@@ -3670,8 +3670,8 @@ public final class NanoStreamWs {
                     # TYPE process_open_fds gauge
                     process_open_fds %s
                     """.formatted(
-                        bytes("VmSize", status),
-                        bytes("VmRSS", status),
+                        memory("VmSize", status),
+                        memory("VmRSS", status),
                         entries(self.resolve("fd")));
             } catch (NoSuchFileException e) { // no /proc
                 Optional<Duration> cpu = ProcessHandle.current().info().totalCpuDuration();
@@ -3683,7 +3683,8 @@ public final class NanoStreamWs {
             }
         }
 
-        static long bytes(String name, String status) {
+        /** Bytes. */
+        static long memory(String name, String status) {
             String kilobytes = status.replaceAll("(?s).*" + name + ":\\s+(\\d+) kB.*", "$1");
             return Long.parseLong(kilobytes) * 1024;
         }
