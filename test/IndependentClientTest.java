@@ -5,11 +5,7 @@ import java.net.http.HttpClient;
 import java.net.http.WebSocket;
 import java.net.http.WebSocketHandshakeException;
 import java.nio.ByteBuffer;
-import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletionException;
-import java.util.concurrent.CompletionStage;
-import java.util.concurrent.LinkedBlockingQueue;
-import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.DisplayName;
@@ -17,47 +13,6 @@ import org.junit.jupiter.api.Test;
 
 @DisplayName("An independent client (java.net.http.WebSocket)")
 class IndependentClientTest {
-    /** Puts what happens into a queue, one text an event. */
-    private static final class Listener implements WebSocket.Listener {
-        private final BlockingQueue<String> events = new LinkedBlockingQueue<>();
-        private final StringBuilder text = new StringBuilder();
-
-        String next() throws InterruptedException {
-            String event = events.poll(20, TimeUnit.SECONDS);
-            assertNotNull(event, "nothing happened for 20 s");
-            return event;
-        }
-
-        @Override
-        public CompletionStage<?> onText(WebSocket socket, CharSequence data, boolean last) {
-            text.append(data);
-            if (last) {
-                events.add("text " + text);
-                text.setLength(0);
-            }
-            socket.request(1);
-            return null;
-        }
-
-        @Override
-        public CompletionStage<?> onPong(WebSocket socket, ByteBuffer message) {
-            events.add("pong " + java.nio.charset.StandardCharsets.UTF_8.decode(message));
-            socket.request(1);
-            return null;
-        }
-
-        @Override
-        public CompletionStage<?> onClose(WebSocket socket, int code, String reason) {
-            events.add("close " + code + " " + reason);
-            return null; // which has the client answer
-        }
-
-        @Override
-        public void onError(WebSocket socket, Throwable error) {
-            events.add("error " + error);
-        }
-    }
-
     private TestServer server;
     private HttpClient client;
 
@@ -74,7 +29,7 @@ class IndependentClientTest {
         client.close();
     }
 
-    private WebSocket connect(String query, Listener listener, String... headers) {
+    private WebSocket connect(String query, Events listener, String... headers) {
         WebSocket.Builder builder = client.newWebSocketBuilder();
         for (int i = 0; i < headers.length; i += 2)
             builder.header(headers[i], headers[i + 1]);
@@ -84,7 +39,7 @@ class IndependentClientTest {
     @Test
     @DisplayName("connects with a token, gets messages, pings and closes")
     void listens() throws Exception {
-        Listener listener = new Listener();
+        Events listener = new Events();
         WebSocket socket = connect("?t=" + TestToken.fresh(server), listener);
         assertEquals("", socket.getSubprotocol());
         for (String message : new String[] {"hello", "κόσμε 😀", "x".repeat(125), "x".repeat(126), "x".repeat(65536),
@@ -103,7 +58,7 @@ class IndependentClientTest {
 
     @Test
     void sendsItsTokenInAField() throws Exception {
-        Listener listener = new Listener();
+        Events listener = new Events();
         WebSocket socket = connect("", listener, "Authorization", "Bearer " + TestToken.fresh(server));
         assertEquals(200, server.post("hello"));
         assertEquals("text hello", listener.next());
@@ -114,8 +69,8 @@ class IndependentClientTest {
     @Test
     void isRefusedTheSecondTime() {
         String query = "?t=" + TestToken.fresh(server);
-        connect(query, new Listener()).abort();
-        CompletionException refused = assertThrows(CompletionException.class, () -> connect(query, new Listener()));
+        connect(query, new Events()).abort();
+        CompletionException refused = assertThrows(CompletionException.class, () -> connect(query, new Events()));
         var why = assertInstanceOf(WebSocketHandshakeException.class, refused.getCause());
         assertEquals(401, why.getResponse().statusCode());
     }
@@ -123,7 +78,7 @@ class IndependentClientTest {
     @Test
     @DisplayName("is told of a shutdown, and answers")
     void isToldOfAShutdown() throws Exception {
-        Listener listener = new Listener();
+        Events listener = new Events();
         connect("?t=" + TestToken.fresh(server), listener);
         assertEquals(200, server.post("the last"));
         server.server.close();

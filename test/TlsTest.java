@@ -24,10 +24,7 @@ import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.concurrent.BlockingQueue;
-import java.util.concurrent.CompletionStage;
 import java.util.concurrent.FutureTask;
-import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.locks.LockSupport;
@@ -74,45 +71,6 @@ class TlsTest {
         return client;
     }
 
-    /** Puts what happens into a queue, one text an event. */
-    private static final class Listener implements WebSocket.Listener {
-        private final BlockingQueue<String> events = new LinkedBlockingQueue<>();
-        private final StringBuilder text = new StringBuilder();
-
-        String next() throws InterruptedException {
-            return events.poll(20, TimeUnit.SECONDS);
-        }
-
-        @Override
-        public CompletionStage<?> onText(WebSocket socket, CharSequence data, boolean last) {
-            text.append(data);
-            if (last) {
-                events.add("text " + text);
-                text.setLength(0);
-            }
-            socket.request(1);
-            return null;
-        }
-
-        @Override
-        public CompletionStage<?> onPong(WebSocket socket, ByteBuffer message) {
-            events.add("pong " + UTF_8.decode(message));
-            socket.request(1);
-            return null;
-        }
-
-        @Override
-        public CompletionStage<?> onClose(WebSocket socket, int code, String reason) {
-            events.add("close " + code);
-            return null;
-        }
-
-        @Override
-        public void onError(WebSocket socket, Throwable error) {
-            events.add("error " + error);
-        }
-    }
-
     @ParameterizedTest(name = "{0} with {1}")
     @CsvSource({"RSA, TLSv1.3", "RSA, TLSv1.2", "EC, TLSv1.3", "EC, TLSv1.2", "Ed25519, TLSv1.3", "Ed25519, TLSv1.2"})
     @DisplayName("serves any key in either version")
@@ -157,7 +115,7 @@ class TlsTest {
                 HttpResponse.BodyHandlers.ofString());
             assertEquals("ok", health.body());
             assertEquals(version, health.sslSession().orElseThrow().getProtocol());
-            Listener listener = new Listener();
+            Events listener = new Events();
             WebSocket socket =
                 client.newWebSocketBuilder().buildAsync(URI.create("wss://" + address + "/"), listener).join();
             assertEquals(200, server.post(large));
@@ -165,7 +123,7 @@ class TlsTest {
             socket.sendPing(ByteBuffer.wrap("you".getBytes(UTF_8))).join();
             assertEquals("pong you", listener.next());
             socket.sendClose(WebSocket.NORMAL_CLOSURE, "").join();
-            assertEquals("close 1000", listener.next());
+            assertEquals("close 1000 ", listener.next());
             server.awaitListeners(0);
         }
     }
