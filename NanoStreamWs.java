@@ -138,6 +138,7 @@ import java.nio.file.Path;
 import java.security.GeneralSecurityException;
 import java.security.KeyFactory;
 import java.security.KeyStore;
+import java.security.KeyStoreException;
 import java.security.MessageDigest;
 import java.security.PrivateKey;
 import java.security.PublicKey;
@@ -3925,6 +3926,9 @@ public final class NanoStreamWs {
                 Instant end = chain.getFirst().getNotAfter().toInstant();
                 if (belongs(key, publicKey))
                     return new Identity(context(chain, key), end);
+            } catch (KeyStoreException e) {
+                throw new IOException(certFile + " has no chain of certificates: each has to be followed by "
+                    + "that of its issuer, and none may be there twice");
             } catch (GeneralSecurityException e) { // they differ in size, for example
                 why = ": " + e.getMessage();
             }

@@ -270,6 +270,11 @@ class TlsTest {
             assertTrue(sized.startsWith(another), sized);
         assertEquals(another, refusal(rsa.pem(), TestCertificate.of("RSA").key()));
         assertEquals(another, refusal(TestCertificate.of("Ed25519").pem(), TestCertificate.of("Ed25519").key()));
+        TestCertificate root = TestCertificate.root(), between = root.signed(true), leaf = between.signed(false);
+        for (String mixed : new String[] {leaf.pem() + root.pem() + between.pem(), leaf.pem() + leaf.pem(),
+                leaf.pem() + chain})
+            assertEquals("cert.pem has no chain of certificates: each has to be followed by that of its issuer, and "
+                + "none may be there twice", refusal(mixed, leaf.key()));
         assertEquals("cannot read none (No such file or directory)", refusalOf("none", "key.pem"));
         assertEquals("cannot read none (No such file or directory)", refusalOf("cert.pem", "none"));
         assertEquals("cannot read " + folder + " (Is a directory)", refusalOf("cert.pem", ""));
