@@ -130,9 +130,7 @@ import java.nio.CharBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.CharsetDecoder;
 import java.nio.charset.CoderResult;
-import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
-import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
@@ -4375,19 +4373,15 @@ public final class NanoStreamWs {
 
         /** A secret from a file. A byte order mark, and blanks around the line, are not part of it. */
         static String readSecret(String file) throws IOException {
-            try {
-                String text = Files.readString(Path.of(file)).replaceFirst("^\uFEFF", "");
+            try (InputStream in = new FileInputStream(file)) {
+                String text = Http.utf8(in.readAllBytes()).replaceFirst("^\uFEFF", "");
                 String secret = text.lines().findFirst().orElse("").strip();
-                if (secret.isEmpty()) throw new IOException("its first line is empty");
+                if (secret.isEmpty()) throw new IOException(file + ": its first line is empty");
                 return secret;
-            } catch (NoSuchFileException e) {
-                throw new IOException("cannot read " + file + ": no such file");
-            } catch (AccessDeniedException e) {
-                throw new IOException("cannot read " + file + ": permission denied");
             } catch (CharacterCodingException e) {
                 throw new IOException("cannot read " + file + ": it is not UTF-8");
-            } catch (InvalidPathException | IOException e) {
-                throw new IOException("cannot read " + file + ": " + e.getMessage());
+            } catch (IOException e) {
+                throw new IOException("cannot read " + e.getMessage()); // which names the file
             }
         }
 

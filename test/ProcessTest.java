@@ -305,7 +305,7 @@ class ProcessTest {
             assertEquals(1, server.exit());
             server.await("^NanoStreamWs: cannot listen on 0.0.0.0:\\d+: Address already in use");
             assertEquals(1, file.exit());
-            file.await("^NanoStreamWs: cannot read /no/such/file: no such file$");
+            file.await("^NanoStreamWs: cannot read /no/such/file [(]No such file or directory[)]$");
             assertEquals(1, host.exit());
             host.await("^NanoStreamWs: cannot listen on no.such.host.invalid:8080: no.such.host.invalid: .*not known$");
             for (ServerProcess each : List.of(server, file, host))
