@@ -815,6 +815,50 @@ class TlsTest {
     }
 
     @Test
+    @Tag("slow") // they are looked at every ten seconds
+    @DisplayName("renewed files are found by the server itself, within a minute")
+    void looksAtTheFilesByItself() throws Exception {
+        try (TestServer server = new TestServer(TestCertificate.of("EC").in(folder))) {
+            TestCertificate renewed = TestCertificate.of("EC");
+            renewed.in(folder);
+            server.awaitLog(" was renewed: valid until ");
+            admitted(server, renewed).close();
+        }
+    }
+
+    @Test
+    @DisplayName("the metrics say when the certificate in use expires; without TLS there is no such figure")
+    void tellsWhenTheCertificateInUseExpires() throws Exception {
+        String figure = "nanostream_certificate_expiry_timestamp_seconds";
+        TestCertificate own = TestCertificate.of("EC");
+        Instant later = own.certificate().getNotAfter().toInstant().plusSeconds(1);
+        try (TestServer server = new TestServer(own.in(folder)); TestServer plain = new TestServer()) {
+            assertEquals(later.getEpochSecond() - 1, metrics(server).get(figure));
+            own.renewed(later).in(folder);
+            server.server.tls.look();
+            assertEquals(later.getEpochSecond(), metrics(server).get(figure));
+            assertFalse(metrics(plain).families.containsKey(figure));
+        }
+    }
+
+    private static Exposition metrics(TestServer server) throws IOException {
+        String request = "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n";
+        return new Exposition(RawClient.body(RawClient.lastAnswer(server.feedPort(), request)));
+    }
+
+    @Test
+    @DisplayName("the client of a proxy that speaks TLS to the server is the one that X-Forwarded-For names")
+    void namesTheClientOfAProxy() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        List<String> args = new ArrayList<>(List.of("--proxy=127.0.0.1"));
+        args.addAll(List.of(own.in(folder)));
+        try (TestServer server = new TestServer(args.toArray(String[]::new)); RawClient client = client(server, own)) {
+            assertEquals(101, RawClient.status(client.upgrade("/", "X-Forwarded-For: 203.0.113.7")));
+            server.awaitLog(" admitted 203.0.113.7 without origin, now 1");
+        }
+    }
+
+    @Test
     @DisplayName("files that do not do end the process: one line, no stack trace, exit status 1; one option alone, 2")
     void endsTheProcessForFilesThatDoNotDo() throws Exception {
         String[] files = TestCertificate.files(folder, "none", "none");
