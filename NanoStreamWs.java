@@ -5010,7 +5010,7 @@ public final class NanoStreamWs {
             health.checks.add(pulse::ailment);
         }
 
-        /** Binds the ports. @throws IOException if one cannot be had; it says which and why */
+        /** Binds the ports. @throws IOException if something cannot be had; it says what and why */
         void bind() throws IOException {
             Acceptor acceptor = new Acceptor(settings.host, settings.port, events);
             if (settings.tlsCert != null)
@@ -5029,6 +5029,8 @@ public final class NanoStreamWs {
                 : new Proxies(settings.proxies);
             int room = tls == null ? Limits.MAX_LISTENERS : Tls.MAX_LISTENERS;
             int maxListeners = Math.min(settings.maxListeners, room);
+            if (maxListeners < 1)
+                throw new IOException("no room for a listener: raise -Xmx to 48m or more, or ulimit -n");
             door = new Door(
                 acceptor,
                 transport,

@@ -296,6 +296,17 @@ class ProcessTest {
         }
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"-Xmx32m", "-Xmx16m"})
+    @DisplayName("a server that would have room for nobody does not start")
+    void doesNotStartWithoutRoomForAListener(String heap) throws Exception {
+        try (ServerProcess server = ServerProcess.watched(heap, line -> { })) {
+            assertEquals(1, server.exit());
+            String line = "NanoStreamWs: no room for a listener: raise -Xmx to 48m or more, or ulimit -n";
+            assertEquals(List.of(line), server.lines());
+        }
+    }
+
     @Test
     void aFailureIsOneLineAndStatusOne() throws Exception {
         try (ServerSocket taken = new ServerSocket(0);
