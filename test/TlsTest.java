@@ -469,6 +469,7 @@ class TlsTest {
             socket.setSoTimeout(200);
             assertThrows(SocketTimeoutException.class, socket::handshake);
             assertTrue(wire.drops < hello.length, "it was still sending");
+            assertTrue(accepted.getSoTimeout() < 200, "the last byte was waited for no longer than was left");
         }
     }
 
