@@ -296,6 +296,12 @@ class LayersTest {
             good().binaryNames(2));
     }
 
+    /** What has the virtual machine log the classes that it loads. Without C2: when that compiles a method, it loads
+     * the classes of its signature, sooner or later as the machine is idle or not, and from a file that is open. */
+    private static String logging(Path log) {
+        return "-XX:TieredStopAtLevel=1 -Xlog:class+load:file=" + log;
+    }
+
     private static final Pattern LOADED = Pattern.compile("] (\\S+) source:");
 
     /** The classes that a log of the virtual machine has, in their order. */
@@ -339,7 +345,7 @@ class LayersTest {
         String[] arguments = ("--secret=" + TestServer.SECRET + ' ' + options).split(" ");
         String forwarded = "X-Forwarded-For: 10.0.0.1:80, [fd00::7]:80", origin = "Origin: https://example.com";
         try (ServerProcess server =
-                ServerProcess.watched("-Xlog:class+load:file=" + log, line -> { }, arguments)) {
+                ServerProcess.watched(logging(log), line -> { }, arguments)) {
             int port = server.port(), feed = server.feedPort();
             String last = "java.util.concurrent.locks.AbstractQueuedSynchronizer$SharedNode"; // main waits
             TestServer.await("the start is over", () -> has(log, last));
@@ -397,7 +403,7 @@ class LayersTest {
         TestCertificate own = TestCertificate.of("EC"), other = TestCertificate.root();
         String block = "{\"block\":\"{\\\"type\\\":\\\"state\\\"}\"}";
         try (ServerProcess server =
-                ServerProcess.watched("-Xlog:class+load:file=" + log, line -> { }, own.in(folder))) {
+                ServerProcess.watched(logging(log), line -> { }, own.in(folder))) {
             int port = server.port(), feed = server.feedPort();
             String ticked = "java.util.EnumMap$EntryIterator"; // the log's timer walks its tallies
             TestServer.await("the timers have ticked", () -> has(log, ticked));
@@ -436,7 +442,7 @@ class LayersTest {
     @DisplayName("a server with default options loads no class of a part that is off to broadcast a text")
     void loadsNoPartThatIsOff(@TempDir Path folder) throws Exception {
         Path log = folder.resolve("classes.txt");
-        try (ServerProcess server = ServerProcess.watched("-Xlog:class+load:file=" + log, line -> { })) {
+        try (ServerProcess server = ServerProcess.watched(logging(log), line -> { })) {
             try (RawClient client = RawClient.admitted(server.port(), "/");
                  RawClient publisher = new RawClient(server.feedPort())) {
                 publisher.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
