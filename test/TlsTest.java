@@ -531,6 +531,8 @@ class TlsTest {
                 }
                 TestServer.await("it has gone", () -> unanswered.get() == NanoStreamWs.Tls.BYTES);
             }
+            TestServer.await("all have gone", () -> server.server.door.acceptor().open().isEmpty());
+            assertEquals(0, server.count(NanoStreamWs.Event.FAULT), server.log());
             try (RawClient listener = admitted(server, own)) {
                 TestServer.await("none counts", () -> unanswered.get() == 0);
                 assertIsWell(server, listener, "hello");
@@ -556,7 +558,7 @@ class TlsTest {
         byte[] garbage = "\u0017\3\3\0\u0020garbage".repeat(9).getBytes(ISO_8859_1);
         try (TestServer server = new TestServer(own.in(folder)); RawClient good = admitted(server, own)) {
             for (String version : new String[] {"TLSv1.3", "TLSv1.2"})
-                for (int how = 0; how < 4; how++) {
+                for (int how = 0; how < 5; how++) {
                     TlsWire wire = new TlsWire(server.port());
                     try (RawClient client = new RawClient(wire.over(own.trusting(), version))) {
                         client.upgrade("/");
@@ -564,6 +566,7 @@ class TlsTest {
                         client.send(new byte[] {(byte) 0x81}); // half a frame's header
                         switch (how) {
                             case 0 -> client.socket.shutdownOutput(); // with a close_notify
+                            case 3 -> wire.shutdownOutput(); // without one
                             case 1 -> wire.getOutputStream().write(garbage);
                             case 2 -> wire.getOutputStream().write(RawClient.bytes(23, 3, 3, 0x48, 1)); // too large
                             default -> {
