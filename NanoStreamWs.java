@@ -3905,8 +3905,9 @@ public final class NanoStreamWs {
     }
 
     /** A certificate with those that lead to it, and what connections are made with.
-     * @param expires when the certificate does */
-    record Identity(SSLContext context, Instant expires) {
+     * @param begins when the certificate does
+     * @param expires when it ends */
+    record Identity(SSLContext context, Instant begins, Instant expires) {
         static final int SESSIONS = 1000; // of TLS 1.2, some KiB each; clients keep those of 1.3
         /** RFC 7468: label and content. Text between two blocks is passed over. One that is cut off is one, so
          * that it is found to be broken. */
@@ -3921,9 +3922,10 @@ public final class NanoStreamWs {
             PrivateKey key = key(files[1], keyFile, publicKey.getAlgorithm());
             String why = "";
             try {
+                Instant begin = chain.getFirst().getNotBefore().toInstant();
                 Instant end = chain.getFirst().getNotAfter().toInstant();
                 if (belongs(key, publicKey))
-                    return new Identity(context(chain, key), end);
+                    return new Identity(context(chain, key), begin, end);
             } catch (KeyStoreException e) {
                 throw new IOException(certFile + " has no chain of certificates: each has to be followed by "
                     + "that of its issuer, and none may be there twice");
@@ -4105,16 +4107,31 @@ public final class NanoStreamWs {
             if (Arrays.deepEquals(now, files)) return false;
             identity = Identity.of(now, certFile, keyFile);
             files = now;
-            nextWarning = identity.expires.minus(WARNING);
+            nextWarning = Instant.MIN;
             return true;
         }
 
+        /** Says once a day what is wrong with the certificate's time, if anything is. */
         void warn() {
             Instant now = clock.instant();
-            if (now.isBefore(nextWarning)) return;
+            String ailment = ailment(now);
+            if (ailment == null || now.isBefore(nextWarning)) return;
             nextWarning = now.plus(REPEATED);
-            events.add(Event.WARNING, certFile + " has a certificate that is valid until " + identity.expires
-                + "; a new one is taken from the same files without a restart");
+            String next = problem.isEmpty()
+                ? "a new one is taken from the same files without a restart"
+                : "the files that are there now do not do: " + problem;
+            events.add(Event.WARNING, certFile + " has a certificate that " + ailment + "; " + next);
+        }
+
+        /** What is wrong, or soon will be, or null. */
+        String ailment(Instant now) {
+            Instant expires = identity.expires;
+            if (now.isBefore(identity.begins))
+                return "is not valid before " + identity.begins + ", so clients refuse it, unless this "
+                    + "machine's clock is slow";
+            if (now.isAfter(expires)) return "has expired at " + expires + ", so clients refuse it";
+            boolean soon = !now.isBefore(expires.minus(WARNING));
+            return soon ? "is valid until " + expires : null;
         }
 
         /** For the metrics. */

@@ -819,7 +819,41 @@ class TlsTest {
         TestCertificate expired = TestCertificate.until(Instant.now().minus(Duration.ofDays(1)));
         try (TestServer server = new TestServer(expired.in(folder))) {
             assertEquals(2, server.count(NanoStreamWs.Event.WARNING), "at once; the other one is of --secret");
-            server.awaitLog("valid until " + expired.certificate().getNotAfter().toInstant());
+            server.awaitLog(" has a certificate that has expired at "
+                + expired.certificate().getNotAfter().toInstant() + ", so clients refuse it; a new one is taken ");
+        }
+    }
+
+    @Test
+    @DisplayName("a certificate that is not valid yet is said, with what a slow clock has to do with it, until it is")
+    void saysWhenItIsNotValidYet() throws Exception {
+        TestCertificate own = TestCertificate.of("EC");
+        Instant begin = own.certificate().getNotBefore().toInstant();
+        try (TestServer server = new TestServer(own.in(folder))) {
+            long before = server.count(NanoStreamWs.Event.WARNING);
+            server.now = begin.minusSeconds(1);
+            server.server.tls.look();
+            server.server.tls.look();
+            server.awaitLog(" warning " + folder.resolve("cert.pem") + " has a certificate that is not valid before "
+                + begin + ", so clients refuse it, unless this machine's clock is slow; ");
+            server.now = begin.plus(Duration.ofDays(2));
+            server.server.tls.look();
+            assertEquals(before + 1, server.count(NanoStreamWs.Event.WARNING), server.log());
+        }
+    }
+
+    @Test
+    @DisplayName("while the files do not do, the warning that the certificate expires says why no new one is taken")
+    void saysWhyNoNewOneIsTaken() throws Exception {
+        Instant end = Instant.now().truncatedTo(ChronoUnit.SECONDS).plus(Duration.ofDays(20));
+        try (TestServer server = new TestServer(TestCertificate.until(end).in(folder))) {
+            Path key = folder.resolve("key.pem");
+            Files.delete(key);
+            server.server.tls.look();
+            server.now = end.minus(Duration.ofDays(10));
+            server.server.tls.look();
+            server.awaitLog(" has a certificate that is valid until " + end + "; the files that are there now do not "
+                + "do: cannot read " + key + " (No such file or directory)");
         }
     }
 
