@@ -85,6 +85,13 @@ class OperationTest {
     }
 
     @Test
+    @DisplayName("without options nothing is unset, of which systemd would write a line at each start")
+    void hasAValueForWhatItNames() throws Exception {
+        assertTrue(value("ExecStart").endsWith(" $OPTIONS"));
+        assertEquals("OPTIONS=", value("Environment"), "a file of the same name counts more");
+    }
+
+    @Test
     @DisplayName("a wrong option ends it with the status after which systemd does not start it again")
     void isNotStartedAgainWithAWrongOption() throws Exception {
         secret();
