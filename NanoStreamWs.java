@@ -3737,6 +3737,12 @@ public final class NanoStreamWs {
     static class TlsSocket extends Socket {
         static final int HEADER = 5;                // bytes (RFC 8446 §5.1): type, version, length
         static final int MAX_RECORD = 18 * 1024;    // bytes of a record's content (RFC 5246 §6.2.3)
+        static final byte ALERT = 21;               // the type of a record
+        static final int FIRST_ALERT = 42;
+        /** What alerts about a certificate are called (RFC 8446 §6), by their numbers. */
+        static final String[] ALERTS = """
+            bad_certificate unsupported_certificate certificate_revoked certificate_expired \
+            certificate_unknown illegal_parameter unknown_ca""".split(" ");
         static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
         /** Buffers for records on their way out. There are more while more threads write. */
         static final Queue<ByteBuffer> RECORDS = new ArrayBlockingQueue<>(4 * Limits.LANES);
@@ -3814,11 +3820,24 @@ public final class NanoStreamWs {
             record = Arrays.copyOf(record, HEADER + length);
             fill();
             ByteBuffer decrypted = ByteBuffer.allocate(record.length);
-            Status status = engine.unwrap(ByteBuffer.wrap(record), decrypted).getStatus();
+            Status status = decrypt(decrypted);
             plain = decrypted.flip();
             record = new byte[HEADER];
             filled = 0;
             if (status != Status.OK) throw new EOFException();
+        }
+
+        /** A client that does not trust the certificate may have no keys yet, and send its alert as it is. In
+         * version 1.3 the engine takes that for a broken record, and does not say what it was. */
+        Status decrypt(ByteBuffer decrypted) throws IOException {
+            try {
+                return engine.unwrap(ByteBuffer.wrap(record), decrypted).getStatus();
+            } catch (SSLException e) {
+                if (record[0] != ALERT || record.length != HEADER + 2) throw e;
+                int alert = record[HEADER + 1] - FIRST_ALERT;
+                if (alert < 0 || alert >= ALERTS.length) throw e;
+                throw new SSLException("Received fatal alert: " + ALERTS[alert]);
+            }
         }
 
         /** Reads until the record is full. */
@@ -3929,10 +3948,10 @@ public final class NanoStreamWs {
             } catch (KeyStoreException e) {
                 throw new IOException(certFile + " has no chain of certificates: each has to be followed by "
                     + "that of its issuer, and none may be there twice");
-            } catch (GeneralSecurityException e) { // they differ in size, for example
-                why = ": " + e.getMessage();
+            } catch (GeneralSecurityException e) { // they differ in size, or the JDK does not have the curve
+                why = ", or none that can be used: " + e.getMessage();
             }
-            throw new IOException(keyFile + " is not the key of the certificate in " + certFile + why);
+            throw new IOException(keyFile + " is not the key of the first certificate in " + certFile + why);
         }
 
         static byte[] bytes(String file) throws IOException {

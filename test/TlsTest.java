@@ -23,11 +23,13 @@ import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Base64;
 import java.util.List;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.locks.LockSupport;
+import java.util.regex.Pattern;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLEngine;
 import javax.net.ssl.SSLException;
@@ -46,6 +48,15 @@ import org.junit.jupiter.params.provider.ValueSource;
 @DisplayName("TLS (RFC 8446, 5246, 7301): listeners connect by wss://")
 class TlsTest {
     private static final String DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate";
+    /** A key of a curve that the JDK does not have, secp256k1, and a certificate for it. */
+    private static final String KOBLITZ_KEY = "MIGEAgEAMBAGByqGSM49AgEGBSuBBAAKBG0wawIBAQQg3Lxoogr7eQt8UEhfWQC9s9gMkm95Dow/9eKN1a+VuBKhRANC"
+        + "AAQov9VLxiKbwthKoxAHKopPZtMoypYHPt495wNaHb+r22s4PxfCbSq4dRre4ApyHfasOg35HzQPf8ONo4Y3UpY+",
+        KOBLITZ = "MIIBbDCCARKgAwIBAgIUaw7ejE5Axhvrlxbh3moqmXVurLEwCgYIKoZIzj0EAwIwDDEKMAgGA1UEAwwBYTAgFw0yNjEx"
+        + "MjUyMTE5MDVaGA8yMTI2MTEwMTIxMTkwNVowDDEKMAgGA1UEAwwBYTBWMBAGByqGSM49AgEGBSuBBAAKA0IABCi/1UvG"
+        + "IpvC2EqjEAcqik9m0yjKlgc+3j3nA1odv6vbazg/F8JtKrh1Gt7gCnId9qw6DfkfNA9/w42jhjdSlj6jUzBRMB0GA1Ud"
+        + "DgQWBBRjwwnNPnXuXy5BzQSM+xsd/3ufjDAfBgNVHSMEGDAWgBRjwwnNPnXuXy5BzQSM+xsd/3ufjDAPBgNVHRMBAf8E"
+        + "BTADAQH/MAoGCCqGSM49BAMCA0gAMEUCID02esYDuYrcdX/q07cyJl8ZsPqeAe9/yPbO340z34ahAiEAydc7kv3XseDV"
+        + "9c7BUJcJWvVAaacj4OgSLjl3mc23VdE=";
 
     @TempDir
     Path folder;
@@ -263,7 +274,7 @@ class TlsTest {
                 assertEquals("key.pem has an " + label + "; convert it: openssl pkcs8 -topk8 -nocrypt -in key.pem "
                     + "-out key.pem.pkcs8", refusal(chain, older));
             }
-        String another = "key.pem is not the key of the certificate in cert.pem";
+        String another = "key.pem is not the key of the first certificate in cert.pem";
         assertEquals(another, refusal(chain, TestCertificate.of("EC").key()));
         for (String sized : new String[] {refusal(chain, TestCertificate.key("EC", 384)),
                 refusal(rsa.pem(), TestCertificate.key("RSA", 1024))})
@@ -275,16 +286,21 @@ class TlsTest {
                 leaf.pem() + chain})
             assertEquals("cert.pem has no chain of certificates: each has to be followed by that of its issuer, and "
                 + "none may be there twice", refusal(mixed, leaf.key()));
+        byte[] koblitz = Base64.getDecoder().decode(KOBLITZ), koblitzKey = Base64.getDecoder().decode(KOBLITZ_KEY);
+        String useless =
+            refusal(TestCertificate.pem("CERTIFICATE", koblitz), TestCertificate.pem("PRIVATE KEY", koblitzKey));
+        assertTrue(useless.startsWith(another + ", or none that can be used: "), useless);
+        assertTrue(useless.contains("secp256k1"), useless);
         assertEquals("cannot read none (No such file or directory)", refusalOf("none", "key.pem"));
         assertEquals("cannot read none (No such file or directory)", refusalOf("cert.pem", "none"));
         assertEquals("cannot read " + folder + " (Is a directory)", refusalOf("cert.pem", ""));
     }
 
-    /** A hello of TLS 1.2 as a client's engine makes it: records. */
-    private static byte[] hello(TestCertificate own) throws SSLException {
+    /** A hello as a client's engine makes it: records. */
+    private static byte[] hello(TestCertificate own, String version) throws SSLException {
         SSLEngine engine = own.trusting().createSSLEngine();
         engine.setUseClientMode(true);
-        engine.setEnabledProtocols(new String[] {"TLSv1.2"});
+        engine.setEnabledProtocols(new String[] {version});
         ByteBuffer hello = ByteBuffer.allocate(40_000);
         engine.wrap(ByteBuffer.allocate(0), hello);
         return Arrays.copyOf(hello.array(), hello.position());
@@ -304,7 +320,7 @@ class TlsTest {
             for (int i = 0; i < count; i++) {
                 RawClient client = new RawClient(server.port());
                 flooding.add(client);
-                client.send(hello(own));
+                client.send(hello(own, "TLSv1.2"));
                 assertEquals(22, client.in.readByte(), "the server's part of the handshake");
                 Thread.ofPlatform().daemon().start(() -> {
                     try {
@@ -407,6 +423,16 @@ class TlsTest {
             String line = server.awaitLog("TLS handshake failed");
             assertTrue(line.contains("certificate_unknown"), line);
             TestServer.await("both", () -> server.count(NanoStreamWs.Event.REFUSED) == 2);
+            for (String version : new String[] {"TLSv1.3", "TLSv1.2"})
+                try (Socket openssl = new Socket("127.0.0.1", server.port())) { // it sends the alert as it is
+                    openssl.getOutputStream().write(hello(own, version));
+                    assertEquals(22, openssl.getInputStream().read(), "a hello");
+                    openssl.getOutputStream().write(RawClient.bytes(21, 3, 3, 0, 2, 2, 48));
+                    openssl.shutdownOutput();
+                    String said = ": TLS handshake failed: \"Received fatal alert: unknown_ca\"";
+                    int times = version.equals("TLSv1.3") ? 2 : 3;
+                    TestServer.await(version, () -> server.log().split(Pattern.quote(said), -1).length == times);
+                }
             try (RawClient large = new RawClient(server.port())) {
                 large.send(RawClient.bytes(22, 3, 1, 0x48, 1)); // 18 KiB and a byte
                 assertTrue(large.isGone());
@@ -456,7 +482,7 @@ class TlsTest {
             SSLEngine engine = own.trusting().createSSLEngine();
             engine.setUseClientMode(false);
             wire.pause = 10_000_000;
-            byte[] hello = hello(own);
+            byte[] hello = hello(own, "TLSv1.2");
             Thread.ofVirtual().start(() -> {
                 try {
                     wire.getOutputStream().write(hello);
@@ -764,7 +790,7 @@ class TlsTest {
                 {half, old.key(), certificate + " has a certificate that cannot be read"},
                 {renewed.pem(), old.key(), key + " has no EdDSA key, as the certificate wants"},
                 {old.pem(), TestCertificate.key("EC", 256),
-                    key + " is not the key of the certificate in " + certificate},
+                    key + " is not the key of the first certificate in " + certificate},
                 {null, old.key(), "cannot read " + certificate + " (No such file or directory)"}};
             for (String[] files : bad) {
                 Files.deleteIfExists(certificate);
