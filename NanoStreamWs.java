@@ -3743,6 +3743,9 @@ public final class NanoStreamWs {
         static final String[] ALERTS = """
             bad_certificate unsupported_certificate certificate_revoked certificate_expired \
             certificate_unknown illegal_parameter unknown_ca""".split(" ");
+        /** Bytes of records in a row that bring nothing, after the handshake; a key update has some 30. The
+         * engine keeps the beginning of a longer message of TLS itself, up to 32 KiB, until the rest comes. */
+        static final int MAX_EMPTY = 4 * 1024;
         static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
         /** Buffers for records on their way out. There are more while more threads write. */
         static final Queue<ByteBuffer> RECORDS = new ArrayBlockingQueue<>(4 * Limits.LANES);
@@ -3756,6 +3759,7 @@ public final class NanoStreamWs {
         private byte[] record = new byte[HEADER]; // the one under way, once its length is known all of it
         private int filled;                 // bytes of it that were read
         private int records;                // that were read
+        private int empty;                  // bytes of the last ones, if they brought nothing
         private ByteBuffer plain = NOTHING; // what was decrypted and not yet read
         private long deadline;              // of a read, in System.nanoTime(), or 0
 
@@ -3780,6 +3784,7 @@ public final class NanoStreamWs {
                 }
                 status = engine.getHandshakeStatus();
             }
+            empty = 0;
         }
 
         /** Sends what the engine has to say: its part of a handshake, the answer to a key update, an alert. */
@@ -3822,6 +3827,7 @@ public final class NanoStreamWs {
             ByteBuffer decrypted = ByteBuffer.allocate(record.length);
             Status status = decrypt(decrypted);
             plain = decrypted.flip();
+            empty = plain.hasRemaining() ? 0 : empty + length;
             record = new byte[HEADER];
             filled = 0;
             if (status != Status.OK) throw new EOFException();
@@ -3903,6 +3909,7 @@ public final class NanoStreamWs {
                     // A renegotiation (RFC 5246 §7.4.1.1) is work for nothing, at a client's wish.
                     if (engine.getHandshakeStatus() == HandshakeStatus.NEED_TASK)
                         throw new SSLException("renegotiation is refused");
+                    if (empty > MAX_EMPTY) throw new SSLException("too much that brings nothing");
                 }
                 int n = Math.min(length, plain.remaining());
                 plain.get(bytes, offset, n);

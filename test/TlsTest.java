@@ -643,6 +643,35 @@ class TlsTest {
         assertEquals(1008, assertThrows(NanoStreamWs.ProtocolException.class, reader::next).code);
     }
 
+    @Test
+    @DisplayName("what brings nothing has a bound in bytes: the engine may keep all of it, as the beginning of a message")
+    void whatBringsNothingHasABound() throws Exception {
+        try (Ends ends = Ends.of(TestCertificate.of("EC"), folder)) {
+            ends.server.handshake();
+            int few = NanoStreamWs.TlsSocket.MAX_EMPTY / 64, many = NanoStreamWs.TlsSocket.MAX_EMPTY / 16;
+            Thread updating = Thread.ofVirtual().start(() -> {
+                try {
+                    for (int i = 0; i < 3 * few + many; i++) {
+                        ends.client.startHandshake(); // a key update: 22 to 38 bytes
+                        if (i < 3 * few && i % few == 0)
+                            ends.client.getOutputStream().write(new byte[1]);
+                    }
+                } catch (IOException e) {
+                    // the server has ended it
+                }
+            });
+            byte[] read = new byte[9];
+            for (int brought = 0; brought < 3; )
+                brought += ends.server.in.read(read, 0, 9);
+            assertThrows(SSLException.class, () -> {
+                for (int i = 0; i < many; i++)
+                    assertEquals(0, ends.server.in.read(read, 0, 9));
+            });
+            ends.close();
+            updating.join();
+        }
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"TLSv1.3", "TLSv1.2"})
     @DisplayName("an answer is not lost although the client sends on")
