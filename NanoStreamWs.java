@@ -3175,27 +3175,61 @@ public final class NanoStreamWs {
         /** A message. */
         record Kept(long seen, Cursor from) { }
 
-        final Deque<Kept> kept = new ArrayDeque<>(); // used under Broadcaster.appending
         final int messages; // kept at most
         final long bytes;   // of the log, from the oldest of them to its end, at most
+        // Used under Broadcaster.appending:
+        final Kept[] ring;  // message n stands at n % length; one more than are kept has room
+        private long oldest, end; // numbers: of the oldest that is kept, and of the next one
 
         Recorder(int messages, long bytes) {
             this.messages = messages;
             this.bytes = bytes;
+            ring = new Kept[messages + 1];
         }
 
         @Override
         public void keep(Opcode opcode, long seen, Cursor from) {
-            if (opcode == Opcode.TEXT)
-                kept.add(new Kept(seen, from));
-            while (!kept.isEmpty() && isTooMuch())
-                kept.remove();
+            if (opcode == Opcode.TEXT) {
+                ring[place(end)] = new Kept(seen, from);
+                end++;
+            }
+            while (oldest < end && isTooMuch())
+                forgetOldest();
         }
 
         boolean isTooMuch() {
-            Cursor oldest = kept.element().from;
-            long size = oldest.log().end() - oldest.offset();
-            return kept.size() > messages || size > bytes;
+            Cursor from = ring[place(oldest)].from;
+            long size = from.log().end() - from.offset();
+            return size() > messages || size > bytes;
+        }
+
+        void forgetOldest() {
+            ring[place(oldest)] = null; // it would keep its segment
+            oldest++;
+        }
+
+        void forgetAll() {
+            while (oldest < end)
+                forgetOldest();
+        }
+
+        int size() { return (int) (end - oldest); }
+
+        int place(long number) { return (int) (number % ring.length); }
+
+        /** The first of so many of the last messages that was not seen earlier, or null. Found by halves: it is
+         * asked before a token is claimed, so for tokens that are refused as well, and the feed waits. */
+        Cursor find(long count, long seen) {
+            long low = Math.max(oldest, end - count);
+            long high = end; // where all were seen earlier
+            while (low < high) {
+                long middle = (low + high) / 2;
+                if (ring[place(middle)].seen < seen)
+                    low = middle + 1;
+                else
+                    high = middle;
+            }
+            return low == end ? null : ring[place(low)].from;
         }
 
         @Override
@@ -3203,8 +3237,8 @@ public final class NanoStreamWs {
             String last = request.parameter("last");
             String since = request.parameter("since");
             if (last != null && since != null) throw Http.malformed("last and since at once");
-            if (last != null) return new Asked(kept, number(last), 0);
-            if (since != null) return new Asked(kept, Long.MAX_VALUE, micros(since));
+            if (last != null) return new Asked(this, number(last), 0);
+            if (since != null) return new Asked(this, Long.MAX_VALUE, micros(since));
             return null;
         }
 
@@ -3224,19 +3258,9 @@ public final class NanoStreamWs {
 
     /** What a listener asks for: so many of the last messages at most, and none that was seen earlier.
      * @param seen microseconds of Unix time */
-    record Asked(Deque<Recorder.Kept> kept, long count, long seen) implements Past {
-        /** Takes as long as there are messages to send: it begins with the last one. */
+    record Asked(Recorder recorder, long count, long seen) implements Past {
         @Override
-        public Cursor from() {
-            Cursor from = null;
-            long more = count;
-            for (Recorder.Kept message : kept.reversed()) {
-                if (more == 0 || message.seen < seen) break;
-                from = message.from;
-                more--;
-            }
-            return from;
-        }
+        public Cursor from() { return recorder.find(count, seen); }
 
         /** Passes over pings: to answer all of them at once would look like a flood. */
         @Override
@@ -5119,7 +5143,7 @@ public final class NanoStreamWs {
             Rehearsal.Visitors visitors = tls == null ? Rehearsal.TCP : tls::visit;
             Rehearsal.run(door, feed, this::token, visitors);
             metrics.forget();
-            recorder.kept.clear(); // no feed has begun
+            recorder.forgetAll(); // no feed has begun
         }
 
         /** Starts to accept. */

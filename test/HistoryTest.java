@@ -241,7 +241,7 @@ class HistoryTest {
 
         private int kept(NanoStreamWs.Opcode opcode, int bytes) {
             recorder.keep(opcode, 1, log.append(opcode, new byte[bytes]));
-            return recorder.kept.size();
+            return recorder.size();
         }
 
         @Test
@@ -270,6 +270,32 @@ class HistoryTest {
         }
 
         @Test
+        @DisplayName("where to begin is found as quickly among the most that can be kept: the feed waits for it")
+        void isFoundQuickly() {
+            int most = NanoStreamWs.Recorder.MOST;
+            long few = nanosToFind(100), many = nanosToFind(most); // the first warms up
+            few = nanosToFind(100);
+            assertTrue(many < 50 * few + 20_000_000, few + " ns among 100, " + many + " among " + most);
+        }
+
+        /** How long it takes to find the oldest and the one in the middle, a thousand times. */
+        private static long nanosToFind(int messages) {
+            NanoStreamWs.StreamLog log = new NanoStreamWs.StreamLog();
+            NanoStreamWs.Recorder recorder = new NanoStreamWs.Recorder(messages, Long.MAX_VALUE);
+            for (int i = 1; i <= messages + messages / 3; i++)
+                recorder.keep(NanoStreamWs.Opcode.TEXT, i, log.append(NanoStreamWs.Opcode.TEXT, new byte[1]));
+            int oldest = 1 + messages / 3;
+            NanoStreamWs.Past last = new NanoStreamWs.Asked(recorder, messages, 0);
+            NanoStreamWs.Past since = new NanoStreamWs.Asked(recorder, Long.MAX_VALUE, oldest + messages / 2);
+            long before = System.nanoTime();
+            for (int i = 0; i < 1000; i++) {
+                assertEquals(oldest - 1, last.from().offset());
+                assertEquals(oldest - 1 + messages / 2, since.from().offset());
+            }
+            return System.nanoTime() - before;
+        }
+
+        @Test
         void isHalfOfTheMaxLagOfTheServer() throws Exception {
             try (TestServer server = new TestServer("--max-lag=" + 4 * MIB)) {
                 String large = "x".repeat(MIB - 10); // with its frame's header a MiB
@@ -294,9 +320,9 @@ class HistoryTest {
             try (TestServer server = new TestServer("--max-lag=" + 2 * MIB)) {
                 publish(server, "x".repeat(MIB - 10 - 2));
                 ping(server);
-                assertEquals(1, server.server.recorder.kept.size());
+                assertEquals(1, server.server.recorder.size());
                 ping(server);
-                assertEquals(0, server.server.recorder.kept.size());
+                assertEquals(0, server.server.recorder.size());
             }
         }
 
@@ -315,7 +341,7 @@ class HistoryTest {
                     message(deflate);
                     System.gc();
                     assertNotNull(first.get(), "it is kept");
-                    server.server.recorder.kept.clear(); // nothing is sent, so that the listeners stay idle
+                    server.server.recorder.forgetAll(); // nothing is sent, so that the listeners stay idle
                     TestServer.await("the segment is collected", () -> {
                         System.gc();
                         return first.get() == null;
@@ -698,7 +724,7 @@ class HistoryTest {
                 quiet.listener.catchUp();
                 assertEquals("close", sent(quiet));
                 publish(server, "x".repeat(NanoStreamWs.Limits.SEGMENT));
-                server.server.recorder.kept.clear();
+                server.server.recorder.forgetAll();
                 TestServer.await("the segment is collected", () -> {
                     System.gc();
                     return first.get() == null;
