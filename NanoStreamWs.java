@@ -3959,6 +3959,7 @@ public final class NanoStreamWs {
      * @param expires when it ends */
     record Identity(SSLContext context, Instant begins, Instant expires) {
         static final int SESSIONS = 1000; // of TLS 1.2, some KiB each; clients keep those of 1.3
+        static final int MAX_FILE = 1024 * 1024; // bytes; a chain has some 10,000
         /** RFC 7468: label and content. Text between two blocks is passed over. One that is cut off is one, so
          * that it is found to be broken. */
         static final Pattern BLOCK =
@@ -3987,7 +3988,10 @@ public final class NanoStreamWs {
 
         static byte[] bytes(String file) throws IOException {
             try (InputStream in = new FileInputStream(file)) {
-                return in.readAllBytes();
+                byte[] bytes = in.readNBytes(MAX_FILE + 1);
+                if (bytes.length > MAX_FILE)
+                    throw new IOException(file + " (It has more than " + MAX_FILE + " bytes)");
+                return bytes;
             } catch (IOException e) {
                 throw new IOException("cannot read " + e.getMessage()); // which names the file
             }

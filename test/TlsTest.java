@@ -294,6 +294,9 @@ class TlsTest {
         assertEquals("cannot read none (No such file or directory)", refusalOf("none", "key.pem"));
         assertEquals("cannot read none (No such file or directory)", refusalOf("cert.pem", "none"));
         assertEquals("cannot read " + folder + " (Is a directory)", refusalOf("cert.pem", ""));
+        String most = chain + "\n".repeat(NanoStreamWs.Identity.MAX_FILE - chain.length());
+        assertEquals(another, refusal(most, TestCertificate.of("EC").key()));
+        assertEquals("cannot read cert.pem (It has more than 1048576 bytes)", refusal(most + '\n', key));
     }
 
     /** A hello as a client's engine makes it: records. */
