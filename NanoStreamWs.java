@@ -4142,11 +4142,12 @@ public final class NanoStreamWs {
             return new EOFException();
         }
 
-        /** Uses the files if they are others than at the last look. Called every ten seconds. */
+        /** Uses the files if they are others than at the last look, or says that they do again. Called every
+         * ten seconds. */
         void look() {
             try {
-                if (renew())
-                    events.add(Event.START, certFile + " was renewed: valid until " + identity.expires);
+                if (renew() || !problem.isEmpty())
+                    events.add(Event.START, certFile + " is in use, valid until " + identity.expires);
                 problem = "";
             } catch (IOException e) {
                 if (!e.getMessage().equals(problem))

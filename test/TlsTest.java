@@ -837,17 +837,21 @@ class TlsTest {
                 admitted(server, old).close();
             }
             old.in(folder);
-            server.server.tls.look(); // as they were: there is nothing to say
+            server.server.tls.look();
+            server.server.tls.look();
+            server.awaitLog(" start " + certificate + " is in use, valid until "
+                + old.certificate().getNotAfter().toInstant());
+            assertEquals(starts + 1, server.count(NanoStreamWs.Event.START), "as they were: once, after a warning");
             Files.delete(certificate);
-            server.server.tls.look(); // but once more where they do not do again
+            server.server.tls.look(); // warned of once more where they do not do again
             before++;
             assertEquals(before, server.count(NanoStreamWs.Event.WARNING), server.log());
             renewed.in(folder);
             server.server.tls.look();
             server.server.tls.look();
-            server.awaitLog(" start " + certificate + " was renewed: valid until "
+            server.awaitLog(" start " + certificate + " is in use, valid until "
                 + renewed.certificate().getNotAfter().toInstant());
-            assertEquals(starts + 1, server.count(NanoStreamWs.Event.START));
+            assertEquals(starts + 2, server.count(NanoStreamWs.Event.START));
             assertEquals(before, server.count(NanoStreamWs.Event.WARNING), server.log());
             admitted(server, renewed).close();
             assertThrows(SSLException.class, () -> admitted(server, old));
