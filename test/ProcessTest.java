@@ -195,6 +195,7 @@ class ProcessTest {
     }
 
     @Test
+    @Tag("slow")
     @DisplayName("what is printed at the start, and by --token, meets what the server asks of a token")
     void printsTokensThatMeetItsOwnTerms() throws Exception {
         String[] terms = {"--audience=https://stream.example", "--issuer=joe", "--issued-after-start"};
@@ -226,6 +227,7 @@ class ProcessTest {
     }
 
     @Test
+    @Tag("slow")
     @DisplayName("--issued-after-start: what was admitted before kill -9 is not admitted by the next process")
     void admitsNoTokenASecondTimeAfterItWasKilled() throws Exception {
         String secret = "--secret=" + TestServer.SECRET, option = "--issued-after-start";

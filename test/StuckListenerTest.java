@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 @SuppressWarnings("try") // a stuck client is only there
@@ -134,6 +135,7 @@ class StuckListenerTest {
     }
 
     @Test
+    @Tag("slow")
     void memoryDoesNotGrowWithTheNumberOfTheStuck() throws Exception {
         long few = heapWithStuck(2), many = heapWithStuck(60);
         // 58 more, each more than 10 MB behind: one copy each would be 600 MB

@@ -926,7 +926,7 @@ class TlsTest {
         try (TestServer server = new TestServer(TestCertificate.of("EC").in(folder))) {
             TestCertificate renewed = TestCertificate.of("EC");
             renewed.in(folder);
-            server.awaitLog(" was renewed: valid until ");
+            server.awaitLog(" is in use, valid until ");
             admitted(server, renewed).close();
         }
     }
