@@ -4635,6 +4635,8 @@ public final class NanoStreamWs {
                     enter(loop, listener("", OFFER, "")));
                 try {
                     play(loop);
+                    writeInVain(loop);
+                    audience.getFirst().setSoLinger(true, 0); // it goes by a reset, the other one in order
                 } finally {
                     audience.forEach(Http::closeQuietly);
                 }
@@ -4692,6 +4694,17 @@ public final class NanoStreamWs {
             Socket spoken = by.over(visitor);
             spoken.getOutputStream().write(text.getBytes(ISO_8859_1));
             return spoken;
+        }
+
+        /** Writes to a connection that its peer has reset. */
+        static void writeInVain(ServerSocket loop) {
+            try (Socket visitor = new Socket(loop.getInetAddress(), loop.getLocalPort())) {
+                Socket gone = loop.accept();
+                gone.setSoLinger(true, 0);
+                gone.close();
+                visitor.getOutputStream().write(0);
+            } catch (IOException e) { // it has to fail
+            }
         }
 
         static void read(Socket visitor) {

@@ -18,6 +18,7 @@ import java.util.stream.Stream;
 import javax.net.ssl.SSLException;
 import javax.net.ssl.SSLSocket;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -392,11 +393,12 @@ class LayersTest {
             assertTrue(RawClient.lastAnswer(port, "no HTTP\r\n\r\n").startsWith("HTTP/1.1 400 "));
             List<String> all = loaded(log);
             assertTrue(all.subList(0, before).contains("NanoStreamWs$Listener"), "the log has what was loaded");
-            assertEquals(List.of(), late(all, before));
+            assertEquals(List.of(), late(all, before), () -> String.join("\n", server.lines()));
         }
     }
 
     @Test
+    @Tag("slow")
     @DisplayName("nor with TLS; the rehearsal leaves no line in the log")
     void loadsEverythingBeforeTheFirstConnectionWithTls(@TempDir Path folder) throws Exception {
         Path log = folder.resolve("classes.txt");
@@ -430,7 +432,7 @@ class LayersTest {
             server.await("refused .* does not speak TLS");
             List<String> all = loaded(log);
             assertTrue(all.subList(0, before).contains("NanoStreamWs$TlsSocket"), "the log has what was loaded");
-            assertEquals(List.of(), late(all, before));
+            assertEquals(List.of(), late(all, before), () -> String.join("\n", server.lines()));
             List<String> lines = server.lines();
             assertTrue(lines.getFirst().contains(" start NanoStreamWs "), lines.getFirst());
             long refused = lines.stream().filter(line -> line.contains(" refused ")).count();

@@ -21,6 +21,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -153,6 +154,7 @@ class MetricsTest {
         }
 
         @Test
+    @Tag("slow")
         @DisplayName("is looked after once a second by the server itself")
         void isLookedAfter() throws Exception {
             try (TestServer server = new TestServer("--write-timeout=0.5")) {

@@ -24,6 +24,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 @SuppressWarnings("try") // an attacker is only there
@@ -287,6 +288,7 @@ class UnderAttackTest {
     }
 
     @Test
+    @Tag("slow")
     @DisplayName("a flood does not begin anew because it paused for a second")
     void aFloodThatPausesIsStoppedToo() {
         byte[] burst = repeated(RawClient.frame(0x89, ""), 32 * 150); // some 150 waits, of which 200 are allowed
