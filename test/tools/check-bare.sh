@@ -22,7 +22,8 @@ if [ "$NAMESPACE" != own ]; then
 fi
 jdk=$1 junit=$2 bare=$3
 out=.build/bare.txt got=.build/bare-got.txt
-passed=0 failed=0
+patience=30
+. test/tools/checks.sh
 
 trap 'exit 1' HUP INT TERM
 
@@ -46,27 +47,6 @@ make_debian() {
 
 bare() { # COMMAND...: runs it in there, as a user who may do nothing, and replaces this shell
   exec chroot --userspec=nobody:nogroup "$bare" env -i PATH=/usr/bin:/bin HOME=/tmp LC_ALL=C.UTF-8 "$@"
-}
-
-await() { # PATTERN FILE: waits up to half a minute for a line
-  for _ in $(seq 60); do
-    grep -q "$1" "$2" && return
-    sleep 0.5
-  done
-  return 1
-}
-
-check() { # WHAT COMMAND...
-  what=$1
-  shift
-  if "$@"; then
-    passed=$((passed + 1))
-    echo "ok     $what"
-  else
-    failed=$((failed + 1))
-    echo "FAILED $what"
-    tail -n 20 "$out" "$got"
-  fi
 }
 
 mkdir -p .build

@@ -3,33 +3,15 @@
 # another server has the feed's port. The last line counts.
 port=18080 other=18082 feed=http://127.0.0.1:13000/
 out=.build/demo.txt got=.build/demo-got.txt
-passed=0 failed=0
-
-await() { # LEAST PATTERN FILE: waits half a minute for so many lines
-  for _ in $(seq 60); do
-    [ "$(grep -c "$2" "$3")" -ge "$1" ] && return
-    sleep 0.5
-  done
-  return 1
-}
-
-count() { # STATUS WHAT
-  if [ "$1" = 0 ]; then
-    passed=$((passed + 1))
-    echo "ok     $2"
-  else
-    failed=$((failed + 1))
-    echo "FAILED $2"
-    tail -n 20 "$out" "$got"
-  fi
-}
+patience=30
+. test/tools/checks.sh
 
 serve() { # SECONDS COMMAND...: starts it, and a listener once it has said that it runs
   : >"$out" >"$got"
   # timeout passes a signal on to everything that it started.
   timeout "$@" >"$out" 2>&1 &
   server=$!
-  await 1 'The stream is running\|feed takes POSTs' "$out"
+  await 'The stream is running\|feed takes POSTs' "$out"
   timeout 40 make listen URL=ws://127.0.0.1:$port/ >"$got" 2>&1 &
   listener=$!
 }
@@ -41,13 +23,13 @@ end() {
 
 mkdir -p .build
 serve 80 make demo PORTS="--port $port --feed $feed" FEED=$feed
-await 3 '^{"account":"nano_.*"tpm":' "$got"
+await '^{"account":"nano_.*"tpm":' "$got" 3
 status=$?
 end
 count $status "make demo starts, and make listen prints its blocks"
 
 serve 60 make run ARGS="--host 127.0.0.1 --port $port --feed $feed"
-await 1 ' admitted ' "$out"
+await ' admitted ' "$out"
 admitted=$?
 timeout 20 make demo PORTS="--port $other --feed $feed" FEED=$feed >.build/demo-second.txt 2>&1
 second=$?

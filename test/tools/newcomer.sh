@@ -2,27 +2,8 @@
 # newcomer.sh: does what the README has a newcomer do first, and checks what can be seen. The last line counts.
 port=18081 feed=http://127.0.0.1:13001/
 out=.build/newcomer.txt got=.build/newcomer-got.txt
-passed=0 failed=0
-
-await() { # PATTERN FILE: waits up to a minute for a line
-  for _ in $(seq 120); do
-    grep -q "$1" "$2" && return
-    sleep 0.5
-  done
-  return 1
-}
-
-check() { # WHAT COMMAND...
-  what=$1
-  shift
-  if "$@"; then
-    passed=$((passed + 1))
-    echo "ok     $what"
-  else
-    failed=$((failed + 1))
-    echo "FAILED $what"
-  fi
-}
+patience=60
+. test/tools/checks.sh
 
 mkdir -p .build
 : >"$out" >"$got"
