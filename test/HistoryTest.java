@@ -2,8 +2,6 @@
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
-import java.io.InputStream;
-import java.io.OutputStream;
 import java.lang.ref.WeakReference;
 import java.math.BigDecimal;
 import java.math.RoundingMode;
@@ -687,25 +685,10 @@ class HistoryTest {
         /** A listener for which something is done at each write, instead of it. */
         private static NanoStreamWs.Listener listener(NanoStreamWs.Start start, Runnable write)
                 throws Exception {
-            Socket socket = new Socket() {
+            Socket socket = new Unconnected() {
                 @Override
-                public InputStream getInputStream() {
-                    return InputStream.nullInputStream();
-                }
-
-                @Override
-                public OutputStream getOutputStream() {
-                    return new OutputStream() {
-                        @Override
-                        public void write(int b) {
-                            write.run();
-                        }
-
-                        @Override
-                        public void write(byte[] bytes, int offset, int length) {
-                            write.run();
-                        }
-                    };
+                void write(byte[] bytes, int offset, int length) {
+                    write.run();
                 }
             };
             return new NanoStreamWs.Listener(socket, new byte[0], start, TestServer.PLAIN,

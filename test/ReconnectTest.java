@@ -101,6 +101,15 @@ class ReconnectTest {
         return page;
     }
 
+    /** The page once it has shown the blocks from 1 on. */
+    private ServerProcess page(TestServer server, int shown) throws Exception {
+        ServerProcess page = page(server);
+        server.awaitListeners(1);
+        post(server, 1, shown);
+        page.await("show " + shown + "$");
+        return page;
+    }
+
     private TestServer server(String... options) throws Exception {
         List<String> arguments = new ArrayList<>(List.of(options));
         arguments.add(SECRET);
@@ -153,10 +162,7 @@ class ReconnectTest {
     @DisplayName("a connection that breaks again and again under load: the same")
     void goesOnUnderLoad() throws Exception {
         TestServer server = server("--history=100000");
-        ServerProcess page = page(server);
-        server.awaitListeners(1);
-        post(server, 1, 1);
-        page.await("show 1$"); // a page that has seen none cannot tell where it was
+        ServerProcess page = page(server, 1); // a page that has seen none cannot tell where it was
         Thread cutter = Thread.ofVirtual().start(() -> {
             try {
                 for (int i = 0; i < 10; i++) {
@@ -180,10 +186,7 @@ class ReconnectTest {
     @DisplayName("nothing new: the last block comes again, and is not shown again")
     void doesNotShowTheLastOneAgain() throws Exception {
         TestServer server = server();
-        ServerProcess page = page(server);
-        server.awaitListeners(1);
-        post(server, 1, 1);
-        page.await("show 1$");
+        ServerProcess page = page(server, 1);
         relay.cut();
         server.awaitListeners(0);
         relay.mend(server.port());
@@ -197,10 +200,7 @@ class ReconnectTest {
     @DisplayName("a restart: what was posted after it comes, and the page says that some may be missing")
     void saysThatThereIsAGapAfterARestart() throws Exception {
         TestServer before = server();
-        ServerProcess page = page(before);
-        before.awaitListeners(1);
-        post(before, 1, 5);
-        page.await("show 5$");
+        ServerProcess page = page(before, 5);
         relay.mend(0);
         before.close();
         TestServer after = server();
@@ -216,10 +216,7 @@ class ReconnectTest {
     @DisplayName("away for longer than the history is: the same")
     void saysThatThereIsAGapInTheHistory() throws Exception {
         TestServer server = server("--history=3");
-        ServerProcess page = page(server);
-        server.awaitListeners(1);
-        post(server, 1, 5);
-        page.await("show 5$");
+        ServerProcess page = page(server, 5);
         relay.cut();
         server.awaitListeners(0);
         post(server, 6, 20);

@@ -2,10 +2,7 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.DataInputStream;
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.InterruptedIOException;
-import java.io.OutputStream;
-import java.net.Socket;
 import java.time.Duration;
 import java.time.InstantSource;
 import java.util.ArrayList;
@@ -14,7 +11,7 @@ import java.util.concurrent.ConcurrentLinkedDeque;
 import java.util.concurrent.CountDownLatch;
 
 /** A listener's socket without a network: a write stands while it is held, then what is written is kept. */
-final class HeldSocket extends Socket {
+final class HeldSocket extends Unconnected {
     final ConcurrentLinkedDeque<Thread> writers = new ConcurrentLinkedDeque<>(); // one for each write
     private volatile CountDownLatch go = new CountDownLatch(1);
     private volatile boolean closed;
@@ -85,32 +82,17 @@ final class HeldSocket extends Socket {
     }
 
     @Override
-    public InputStream getInputStream() {
-        return InputStream.nullInputStream();
-    }
-
-    @Override
-    public OutputStream getOutputStream() {
-        return new OutputStream() {
-            @Override
-            public void write(int b) throws IOException {
-                write(new byte[] {(byte) b}, 0, 1);
-            }
-
-            @Override
-            public void write(byte[] bytes, int offset, int length) throws IOException {
-                writers.add(Thread.currentThread());
-                try {
-                    go.await();
-                } catch (InterruptedException e) {
-                    throw new InterruptedIOException();
-                }
-                if (closed)
-                    throw new IOException("closed");
-                synchronized (written) {
-                    written.write(bytes, offset, length);
-                }
-            }
-        };
+    void write(byte[] bytes, int offset, int length) throws IOException {
+        writers.add(Thread.currentThread());
+        try {
+            go.await();
+        } catch (InterruptedException e) {
+            throw new InterruptedIOException();
+        }
+        if (closed)
+            throw new IOException("closed");
+        synchronized (written) {
+            written.write(bytes, offset, length);
+        }
     }
 }
