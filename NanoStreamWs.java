@@ -721,6 +721,12 @@ public final class NanoStreamWs {
             Map<String, List<String>> fields) {
         boolean has(String name) { return fields.containsKey(name); }
 
+        /** Whether it only asks for something. */
+        boolean isRead() {
+            boolean get = method.equals("GET");
+            return get || method.equals("HEAD");
+        }
+
         /** The value of a field that may be there once, or null. */
         String field(String name) throws Refusal {
             List<String> values = fields.getOrDefault(name, List.of());
@@ -2371,9 +2377,9 @@ public final class NanoStreamWs {
 
         /** A listener has gone, or did not come to be. */
         void leave(boolean deflate) {
+            if (!deflate) return;
             appending.lock();
-            if (deflate)
-                compressedListeners--;
+            compressedListeners--;
             appending.unlock();
         }
 
@@ -2709,7 +2715,7 @@ public final class NanoStreamWs {
         byte[] answer(Request request) throws Refusal {
             Route route = routes.get(request.path());
             if (route == null) throw new Refusal(Rejection.NOT_FOUND);
-            if (!List.of("GET", "HEAD").contains(request.method()))
+            if (!request.isRead())
                 throw new Refusal(Rejection.METHOD, EventLog.quote(request.method()));
             return route.answer(clock.instant());
         }
@@ -2859,8 +2865,7 @@ public final class NanoStreamWs {
             try {
                 Request request = reader.head(idle);
                 Route route = routes.get(request.path());
-                boolean reads = List.of("GET", "HEAD").contains(request.method());
-                if (route != null && reads) {
+                if (route != null && request.isRead()) {
                     byte[] answer = route.answer(clock.instant());
                     out.write(reader.answer(answer));
                     return 0;
@@ -3175,14 +3180,13 @@ public final class NanoStreamWs {
         /** A message. */
         record Kept(long seen, Cursor from) { }
 
-        final int messages; // kept at most
-        final long bytes;   // of the log, from the oldest of them to its end, at most
+        final long bytes;   // of the log, from the oldest that is kept to its end, at most
         // Used under Broadcaster.appending:
-        final Kept[] ring;  // message n stands at n % length; one more than are kept has room
+        final Kept[] ring;  // message n stands at n % length; one more than may be kept has room
         private long oldest, end; // numbers: of the oldest that is kept, and of the next one
 
+        /** @param messages kept at most */
         Recorder(int messages, long bytes) {
-            this.messages = messages;
             this.bytes = bytes;
             ring = new Kept[messages + 1];
         }
@@ -3200,7 +3204,7 @@ public final class NanoStreamWs {
         boolean isTooMuch() {
             Cursor from = ring[place(oldest)].from;
             long size = from.log().end() - from.offset();
-            return size() > messages || size > bytes;
+            return size() == ring.length || size > bytes;
         }
 
         void forgetOldest() {
@@ -3774,12 +3778,12 @@ public final class NanoStreamWs {
         /** Buffers for records on their way out. There are more while more threads write. */
         static final Queue<ByteBuffer> RECORDS = new ArrayBlockingQueue<>(4 * Limits.LANES);
         final Socket connection;
+        final OutputStream wire;
         final SSLEngine engine;
         final ReentrantLock writing = new ReentrantLock(); // records go out in the order they were made in
         final InputStream in = new Input();
         final OutputStream out = new Output();
         // The reading thread's:
-        private final OutputStream wire;
         private byte[] record = new byte[HEADER]; // the one under way, once its length is known all of it
         private int filled;                 // bytes of it that were read
         private int records;                // that were read
@@ -3791,8 +3795,8 @@ public final class NanoStreamWs {
         TlsSocket(Socket connection, SSLEngine engine, int first) throws IOException {
             super((SocketImpl) null); // it has none of its own
             this.connection = connection;
-            this.engine = engine;
             this.wire = connection.getOutputStream();
+            this.engine = engine;
             record[0] = (byte) first;
             filled = 1;
         }
@@ -3893,7 +3897,7 @@ public final class NanoStreamWs {
         /** For a whole read: a client that sends a record byte by byte gets no more time. */
         @Override
         public void setSoTimeout(int millis) throws SocketException {
-            deadline = millis == 0 ? 0 : System.nanoTime() + millis * 1_000_000L;
+            deadline = millis == 0 ? 0 : RequestReader.deadline(millis);
             connection.setSoTimeout(millis);
         }
 
@@ -4942,6 +4946,7 @@ public final class NanoStreamWs {
               --no-deflate             do not compress for listeners that can have it (permessage-deflate)
               --help, --version
             """.formatted(VERSION);
+
         String host = "0.0.0.0";
         int port = 8080;
         final List<byte[]> secrets = new ArrayList<>();
