@@ -392,6 +392,7 @@ public final class NanoStreamWs {
         HTTP_VERSION("505 HTTP Version Not Supported", "HTTP version is not supported"),
         FULL("503 Service Unavailable", "No room for another listener", Fields.RETRY),
         USED_TOKENS_FULL("503 Service Unavailable", "No room to remember another token", Fields.RETRY),
+        NOT_SHARED("503 Service Unavailable", "The other servers cannot be asked or told", Fields.RETRY),
         DRAINING("503 Service Unavailable", "Server is shutting down", Fields.RETRY);
 
         final String status;
@@ -1217,8 +1218,15 @@ public final class NanoStreamWs {
     // A token works once. Only verified tokens get in here, and each stays until it has expired: the table
     // cannot be filled by a client that has no secret.
 
+    /** Makes a token work once. */
+    interface UsedTokens {
+        /** Takes a token for the caller, the only one ever to get it. It may block for a moment. Where it cannot
+         * be known whether the token was used, it is refused. */
+        void claim(Claims claims) throws Refusal;
+    }
+
     /** The tokens that were used and have not expired yet, with their expiry. */
-    static class UsedTokens {
+    static class UsedTokenTable implements UsedTokens {
         final ConcurrentHashMap<String, Double> expiries = new ConcurrentHashMap<>();
         final InstantSource clock;
         final double leeway; // seconds
@@ -1226,13 +1234,14 @@ public final class NanoStreamWs {
          * expired. */
         final DoubleAccumulator latest = new DoubleAccumulator(Math::max, 0);
 
-        UsedTokens(InstantSource clock, Duration leeway) {
+        UsedTokenTable(InstantSource clock, Duration leeway) {
             this.clock = clock;
             this.leeway = leeway.toMillis() / 1e3;
         }
 
-        /** Takes a token for the caller, the only one ever to get it: one atomic operation decides. */
-        void claim(Claims claims) throws Refusal {
+        /** One atomic operation decides. */
+        @Override
+        public void claim(Claims claims) throws Refusal {
             // Some that come at once may exceed the limit together, which does no harm.
             if (expiries.mappingCount() >= Limits.MAX_USED_TOKENS)
                 throw new Refusal(Rejection.USED_TOKENS_FULL, "let them expire sooner (exp)");
@@ -2287,6 +2296,29 @@ public final class NanoStreamWs {
         byte[] at(long seen);
     }
 
+    /** A JSON object that says when it was seen.
+     * @param before what stands before that
+     * @param behind what stands behind it, asked for once, when the message is broadcast */
+    record SeenMessage(byte[] before, Supplier<String> behind) implements Message {
+        static final String NAME = ",\"seen\":";
+
+        @Override
+        public byte[] at(long seen) {
+            String end = NAME + BigDecimal.valueOf(seen, 6) + behind.get();
+            return ByteBuffer.allocate(before.length + end.length())
+                .put(before)
+                .put(end.getBytes(ISO_8859_1))
+                .array();
+        }
+    }
+
+    /** Where messages go: to the listeners of this server, or of several. */
+    interface Broadcast {
+        /** Returns when so much is delivered that a publisher which waits for that cannot outrun it.
+         * @return false, with nothing broadcast, if the stream has been closed */
+        boolean publish(Message message) throws Refusal;
+    }
+
     /** Turns a message into what listeners get. Most stay as they are. */
     interface Translation { Message translate(byte[] message, String text) throws Refusal; }
 
@@ -2294,7 +2326,7 @@ public final class NanoStreamWs {
     interface Keeper { void keep(Opcode opcode, long seen, Cursor from); }
 
     /** The log, the lanes, and the listeners in them. */
-    static class Broadcaster {
+    static class Broadcaster implements Broadcast {
         final StreamLog plain = new StreamLog();
         final StreamLog compressed = new StreamLog(); // the same frames, the messages compressed
         final Watchdog watchdog;
@@ -2318,11 +2350,13 @@ public final class NanoStreamWs {
             lanes.forEach(lane -> lane.walker.thread.start());
         }
 
-        /** Broadcasts a message, and returns when the lanes are within WINDOW of it, so that a publisher that
-         * waits for that cannot outrun the server. @return false, with nothing broadcast, if the stream has
-         * been closed */
-        boolean publish(Message message) {
-            boolean open = send(Opcode.TEXT, message);
+        /** Broadcasts a message, and returns when the lanes are within WINDOW of it. */
+        @Override
+        public boolean publish(Message message) { return publish(message, 0); }
+
+        /** The same with the time when the message was seen, in microseconds of Unix time, or 0: now. */
+        boolean publish(Message message, long seen) {
+            boolean open = send(Opcode.TEXT, message, seen);
             if (!open) return false;
             long end = plain.end(); // what others publish meanwhile is their affair
             while (lag(end) > Limits.WINDOW)
@@ -2332,12 +2366,15 @@ public final class NanoStreamWs {
 
         /** Sends a frame to every listener, in its place among the messages. The close frame is the last.
          * @return false, with nothing sent, if the stream has been closed */
-        boolean send(Opcode opcode, Message message) {
+        boolean send(Opcode opcode, Message message) { return send(opcode, message, 0); }
+
+        boolean send(Opcode opcode, Message message, long seen) {
             appending.lock();
             try {
                 if (plain.isClosedAt(plain.end())) return false;
-                Instant now = clock.instant();
-                lastSeen = Math.max(lastSeen + 1, ChronoUnit.MICROS.between(Instant.EPOCH, now));
+                long now = ChronoUnit.MICROS.between(Instant.EPOCH, clock.instant());
+                if (opcode == Opcode.TEXT) // a ping is not seen: its time may be ahead of what others count
+                    lastSeen = Math.max(lastSeen + 1, seen == 0 ? now : seen);
                 byte[] payload = message.at(lastSeen);
                 if (compressedListeners > 0)
                     appendCompressed(opcode, payload); // before the plain log: its end wakes the lanes
@@ -2799,8 +2836,7 @@ public final class NanoStreamWs {
 
     /** Checks the messages of a feed, and broadcasts what the translation makes of them.
      * @param taken told of each that was broadcast how many bytes it had */
-    record Publisher(Broadcaster broadcaster, Translation translation, IntConsumer taken)
-            implements Outlet {
+    record Publisher(Broadcast broadcast, Translation translation, IntConsumer taken) implements Outlet {
         /** Broadcasts one message; returns when it is in the log and the lanes have got near it. */
         @Override
         public void publish(byte[] message) throws Refusal {
@@ -2811,7 +2847,7 @@ public final class NanoStreamWs {
             } catch (CharacterCodingException e) {
                 throw new Refusal(Rejection.BAD_MESSAGE, "it is not UTF-8");
             }
-            boolean open = broadcaster.publish(translation.translate(message, text));
+            boolean open = broadcast.publish(translation.translate(message, text));
             if (!open) throw new Refusal(Rejection.DRAINING);
             taken.accept(message.length);
         }
@@ -3059,21 +3095,17 @@ public final class NanoStreamWs {
                 throw new Refusal(Rejection.BAD_MESSAGE, "its block cannot be read: " + e.getMessage());
             }
             if (begun.length > Limits.MAX_MESSAGE - MAX_END) throw Refusal.tooLarge();
-            return seen -> {
-                long second = (System.nanoTime() - start) / 1_000_000_000; // the clock may be set meanwhile
-                return end(begun, seen, rate.count(second));
-            };
+            return new SeenMessage(begun, this::end);
         }
 
-        /** Appends to a flat object what depends on when it is broadcast. */
-        static byte[] end(byte[] begun, long seen, Rate.Means means) {
-            String end = ",\"seen\":" + BigDecimal.valueOf(seen, 6)
-                + ",\"tps\":" + means.minute
-                + ",\"tpm\":" + 60 * means.tenMinutes + '}';
-            return ByteBuffer.allocate(begun.length + end.length())
-                .put(begun)
-                .put(end.getBytes(ISO_8859_1))
-                .array();
+        /** The end of a flat object that is broadcast now. */
+        String end() {
+            long second = (System.nanoTime() - start) / 1_000_000_000; // the clock may be set meanwhile
+            return end(rate.count(second));
+        }
+
+        static String end(Rate.Means means) {
+            return ",\"tps\":" + means.minute + ",\"tpm\":" + 60 * means.tenMinutes + '}';
         }
 
         static Json parsed(String text) {
@@ -3469,6 +3501,7 @@ public final class NanoStreamWs {
             process_cpu_seconds_total %s
             """;
         final Door door;
+        final UsedTokenTable usedTokens;
         final Health health;
         final Instant started;
         final Waits waits = new Waits();
@@ -3479,8 +3512,9 @@ public final class NanoStreamWs {
         /** Lines of parts that are not always there. Filled before the start. */
         final List<Supplier<String>> more = new ArrayList<>();
 
-        Metrics(Door door, Health health) {
+        Metrics(Door door, UsedTokenTable usedTokens, Health health) {
             this.door = door;
+            this.usedTokens = usedTokens;
             this.health = health;
             started = door.clock.instant();
             // From 0 on: one that is first seen at 1 has not risen, as Prometheus sees it.
@@ -3604,7 +3638,7 @@ public final class NanoStreamWs {
                     total(Event.LEFT),
                     samples("nanostream_listeners_dropped_total{reason=", counts(Event.DROPPED)),
                     samples("nanostream_requests_refused_total{reason=", counts(Event.REFUSED)),
-                    door.usedTokens.expiries.size(),
+                    usedTokens.expiries.size(),
                     Limits.MAX_USED_TOKENS);
         }
 
@@ -4611,7 +4645,7 @@ public final class NanoStreamWs {
                 original.conditions,
                 original.leeway,
                 original.deflate);
-            UsedTokens usedTokens = new UsedTokens(real.clock, original.leeway);
+            UsedTokens usedTokens = new UsedTokenTable(real.clock, original.leeway);
             Door door = new Door(
                 real.acceptor,
                 real.transport,
@@ -5076,7 +5110,7 @@ public final class NanoStreamWs {
         final ScheduledExecutorService timer = Executors.newScheduledThreadPool(2, threads);
         final Recorder recorder;
         final Broadcaster broadcaster;
-        final UsedTokens usedTokens;
+        final UsedTokenTable usedTokens;
         final Translation translation = new NanoBlocks();
         final List<Source> feeds = new ArrayList<>();
         final Health health = new Health();
@@ -5095,7 +5129,7 @@ public final class NanoStreamWs {
             this.events = events;
             recorder = new Recorder(settings.history, settings.maxLag / 2);
             broadcaster = new Broadcaster(settings.maxLag, settings.writeTimeout, clock, recorder);
-            usedTokens = new UsedTokens(clock, settings.leeway);
+            usedTokens = new UsedTokenTable(clock, settings.leeway);
             pulse = new Pulse(broadcaster, settings.writeTimeout);
             health.checks.add(pulse::ailment);
         }
@@ -5136,7 +5170,7 @@ public final class NanoStreamWs {
                 new AtomicInteger(),
                 new AtomicBoolean());
             health.checks.add(() -> door.draining.get() ? "draining" : null);
-            metrics = new Metrics(door, health);
+            metrics = new Metrics(door, usedTokens, health);
             if (tls != null)
                 metrics.more.add(tls::figures);
             for (Feed feed : settings.feeds)

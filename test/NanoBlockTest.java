@@ -28,7 +28,8 @@ class NanoBlockTest {
             throws Exception {
         byte[] begun = NanoStreamWs.NanoBlocks.begin(callback);
         long micros = ChronoUnit.MICROS.between(Instant.EPOCH, seen);
-        return new String(NanoStreamWs.NanoBlocks.end(begun, micros, rate.count(second)), UTF_8);
+        String end = NanoStreamWs.NanoBlocks.end(rate.count(second));
+        return new String(new NanoStreamWs.SeenMessage(begun, () -> end).at(micros), UTF_8);
     }
 
     /** A member of a flattened callback, as it is written; null where there is none. */

@@ -24,7 +24,7 @@ class UsedTokensTest {
     private static final Instant START = Instant.ofEpochSecond(2_000_000_000);
 
     private volatile Instant now = START;
-    private NanoStreamWs.UsedTokens used = new NanoStreamWs.UsedTokens(() -> now, Duration.ZERO);
+    private NanoStreamWs.UsedTokenTable used = new NanoStreamWs.UsedTokenTable(() -> now, Duration.ZERO);
 
     /** A token known by the number, which expires so many seconds after the start. */
     private static NanoStreamWs.Claims token(int number, double expires) {
@@ -120,7 +120,7 @@ class UsedTokensTest {
 
     @Test
     void keepsATokenForTheLeewayToo() {
-        used = new NanoStreamWs.UsedTokens(() -> now, Duration.ofMillis(2_500));
+        used = new NanoStreamWs.UsedTokenTable(() -> now, Duration.ofMillis(2_500));
         assertNull(claim(token(1, 10)));
         turn(12.499);
         used.sweep();
