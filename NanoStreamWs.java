@@ -61,6 +61,7 @@
  *         19  Health and metrics    what a monitor asks for
  *         20  TLS                   listeners connect by wss://
  *         21  Lines                 a feed from standard input
+ *         22  Redis                 several servers share used tokens and the stream
  *         23  Issuer                secrets and tokens for the operator, and what more a token has to say
  *         24  Origins               RFC 6454: which pages may connect
  *         25  Rehearsal             everything is used once before the first connection is accepted
@@ -71,7 +72,7 @@
  *         29  Server                wiring, timers, drain
  *         30  main
  *
- * (22 is reserved for Redis; 21 will also have a WebSocket as a feed.)
+ * (21 will also have a WebSocket as a feed.)
  */
 
 
@@ -119,12 +120,16 @@ import java.math.BigDecimal;
 import java.math.BigInteger;
 import java.math.RoundingMode;
 import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.net.SocketAddress;
 import java.net.SocketException;
 import java.net.SocketImpl;
 import java.net.SocketTimeoutException;
+import java.net.URI;
+import java.net.URISyntaxException;
+import java.net.URLDecoder;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
 import java.nio.charset.CharacterCodingException;
@@ -170,7 +175,9 @@ import java.util.Queue;
 import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
@@ -178,6 +185,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadFactory;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -432,7 +440,7 @@ public final class NanoStreamWs {
 
     /** What can happen. Its name is the second word of its log lines. */
     enum Event {
-        START, WARNING, ADMITTED, REFUSED, LEFT, DROPPED, FEED, ACCEPT, FULL, FAULT, STOP
+        START, WARNING, ADMITTED, REFUSED, LEFT, DROPPED, FEED, ACCEPT, FULL, SHARED, FAULT, STOP
     }
 
     /** The log: one line an event, with the time and what happened. Only {@link #close} blocks. */
@@ -2296,15 +2304,12 @@ public final class NanoStreamWs {
         byte[] at(long seen);
     }
 
-    /** A JSON object that says when it was seen.
-     * @param before what stands before that
-     * @param behind what stands behind it, asked for once, when the message is broadcast */
+    /** One that says when it was seen, in seconds.
+     * @param behind what stands behind that. It is asked for once, when the message is broadcast */
     record SeenMessage(byte[] before, Supplier<String> behind) implements Message {
-        static final String NAME = ",\"seen\":";
-
         @Override
         public byte[] at(long seen) {
-            String end = NAME + BigDecimal.valueOf(seen, 6) + behind.get();
+            String end = BigDecimal.valueOf(seen, 6) + behind.get();
             return ByteBuffer.allocate(before.length + end.length())
                 .put(before)
                 .put(end.getBytes(ISO_8859_1))
@@ -3124,8 +3129,8 @@ public final class NanoStreamWs {
             return block instanceof Json.Str || block instanceof Json.Obj;
         }
 
-        /** The flat object without its end: the callback's members without block, the block's, which win, and
-         * is_send.
+        /** The flat object up to when it was seen: the callback's members without block, the block's, which win,
+         * and is_send.
          * @throws Json.JsonException if the block is no JSON object, or an amount no number of raw */
         static byte[] begin(Json callback) throws Json.JsonException {
             Map<String, Json> merged = new LinkedHashMap<>(members(callback));
@@ -3147,6 +3152,7 @@ public final class NanoStreamWs {
             StringBuilder out = new StringBuilder(1024);
             JsonWriter.write(new Json.Obj(flat), out);
             out.setLength(out.length() - 1); // the brace: more members follow
+            out.append(",\"seen\":");
             return out.toString().getBytes(UTF_8);
         }
 
@@ -4336,6 +4342,645 @@ public final class NanoStreamWs {
         }
     }
 
+    // ---- 22. Redis ----------------------------------------------------------------------------------------
+    // Several servers share used tokens and the stream by Redis or Valkey, in its protocol RESP2. A token is
+    // claimed there. A message is given its time and its number there, and goes to all servers by a channel,
+    // this one too: so both are the same everywhere, and so is the order.
+    //
+    // Off unless: --redis is given.
+    // Touches: two connections to Redis, with a virtual thread for each.
+    // Implements: UsedTokens (8), Broadcast (13).
+    // When it fails: tokens and messages are refused with 503, /healthz says so, and the log says why.
+    // Listeners stay.
+
+    /** Where Redis is.
+     * @param auth user and password, the password alone, or nothing */
+    record RedisAddress(boolean tls, String host, int port, List<String> auth) {
+        static final int PORT = 6379;
+
+        /** @param password null if there is none but that of the URI */
+        static RedisAddress of(URI uri, String password) {
+            List<String> auth = new ArrayList<>();
+            String info = uri.getRawUserInfo() == null ? "" : uri.getRawUserInfo();
+            for (String part : info.replace("+", "%2B").split(":", 2))
+                auth.add(URLDecoder.decode(part, UTF_8));
+            if (auth.size() < 2 && password != null)
+                auth.add(password);
+            if (auth.size() < 2)
+                auth.clear();
+            auth.remove(""); // no user
+            String host = uri.getHost().replaceFirst("^\\[(.*)]$", "$1");
+            int port = uri.getPort() < 0 ? PORT : uri.getPort();
+            return new RedisAddress(uri.getScheme().equals("rediss"), host, port, auth);
+        }
+
+        /** A new connection. */
+        Socket connect() throws IOException {
+            Socket tcp = new Socket();
+            try {
+                tcp.connect(new InetSocketAddress(host, port), RespConnection.TIMEOUT);
+                tcp.setTcpNoDelay(true);
+                tcp.setSoTimeout(RespConnection.TIMEOUT);
+                return tls ? overTls(tcp) : tcp;
+            } catch (IOException e) {
+                Http.closeQuietly(tcp);
+                throw e;
+            }
+        }
+
+        /** TLS, by the certificates that the JDK trusts. They have to be for the host. */
+        Socket overTls(Socket tcp) throws IOException {
+            SSLSocketFactory factory = (SSLSocketFactory) SSLSocketFactory.getDefault();
+            SSLSocket socket = (SSLSocket) factory.createSocket(tcp, host, port, true);
+            SSLParameters parameters = socket.getSSLParameters();
+            parameters.setEndpointIdentificationAlgorithm("HTTPS");
+            socket.setSSLParameters(parameters);
+            socket.startHandshake();
+            return socket;
+        }
+
+        @Override
+        public String toString() { return host + ':' + port; }
+    }
+
+    /** An error that Redis answered. Its message is made for a log line. */
+    static class RedisException extends IOException {
+        static final String CLUSTER = "Redis Cluster is not supported: name a single Redis";
+        static final Map<String, String> ADVICE = Map.of(
+            "NOAUTH", "it wants a password, in the URL or in NANO_STREAM_REDIS_PASSWORD",
+            "WRONGPASS", "the user or the password is wrong",
+            "NOPERM", "the README lists what the user has to be allowed",
+            "MOVED", CLUSTER,
+            "CROSSSLOT", CLUSTER,
+            "CLUSTERDOWN", CLUSTER,
+            "LOADING", "it reads its data, and is ready by itself",
+            "READONLY", "it is a replica: name the primary",
+            "OOM", "its memory is full (maxmemory)");
+
+        RedisException(String text) { super(EventLog.quote(text) + advice(text)); }
+
+        static String advice(String text) {
+            String code = text.split(" ", 2)[0];
+            String advice = ADVICE.get(code);
+            return advice == null ? "" : ": " + advice;
+        }
+    }
+
+    /** One connection to Redis. One thread at a time writes, and one reads. */
+    static class RespConnection implements Closeable {
+        static final int TIMEOUT = 1_000;   // ms to connect, and for an answer
+        static final int BUFFER = 16 * 1024; // bytes that are written at once
+        static final int MAX_LINE = 512;    // bytes; that of an error is the longest
+        static final int MAX_BULK = Limits.MAX_MESSAGE + 128; // bytes: a message, and its head
+        static final int MAX_ELEMENTS = 3;  // of an array: what it is, its channel, a message
+        final Socket socket;
+        final InputStream in;
+        final OutputStream out;
+
+        RespConnection(RedisAddress address) throws IOException {
+            socket = address.connect();
+            try {
+                in = new BufferedInputStream(socket.getInputStream(), Limits.SEGMENT);
+                out = new BufferedOutputStream(socket.getOutputStream(), BUFFER);
+                List<String> auth = new ArrayList<>(address.auth);
+                auth.addFirst("AUTH");
+                if (auth.size() > 1)
+                    ask(auth.toArray());
+                ask("PING");
+            } catch (IOException e) {
+                close();
+                throw e;
+            }
+        }
+
+        /** A request and its reply, where no other is under way. */
+        Object ask(Object... words) throws IOException {
+            write(words);
+            out.flush();
+            Object reply = read();
+            if (reply instanceof RedisException error) throw error;
+            return reply;
+        }
+
+        /** Writes a request, an array of bulk strings. It is not flushed. */
+        void write(Object... words) throws IOException {
+            writeLine("*" + words.length);
+            for (Object word : words) {
+                byte[] bytes = bytes(word);
+                writeLine("$" + bytes.length);
+                out.write(bytes);
+                writeLine("");
+            }
+        }
+
+        static byte[] bytes(Object word) {
+            if (word instanceof byte[] bytes) return bytes;
+            return word.toString().getBytes(UTF_8);
+        }
+
+        void writeLine(String line) throws IOException {
+            String ended = line + "\r\n";
+            out.write(ended.getBytes(ISO_8859_1));
+        }
+
+        /** Waits for a reply to begin. @return whether none did within TIMEOUT */
+        boolean isSilent() throws IOException {
+            in.mark(1);
+            try {
+                in.read();
+            } catch (SocketTimeoutException e) {
+                return true;
+            }
+            in.reset();
+            return false;
+        }
+
+        /** A reply: a String, a Long, a byte[] or null, a List of these, or a RedisException. */
+        Object read() throws IOException {
+            String line = line();
+            return line.startsWith("*") ? array(line) : element(line);
+        }
+
+        List<Object> array(String line) throws IOException {
+            long size = number(line, MAX_ELEMENTS);
+            List<Object> elements = new ArrayList<>();
+            while (elements.size() < size)
+                elements.add(element(line()));
+            return elements;
+        }
+
+        Object element(String line) throws IOException {
+            char type = line.isEmpty() ? ' ' : line.charAt(0);
+            return switch (type) {
+                case '+' -> line.substring(1);
+                case '-' -> new RedisException(line.substring(1));
+                case ':' -> number(line, Long.MAX_VALUE);
+                case '$' -> bulk((int) number(line, MAX_BULK));
+                default -> throw noRedis();
+            };
+        }
+
+        byte[] bulk(int length) throws IOException {
+            if (length < 0) return null;
+            byte[] bytes = in.readNBytes(length);
+            if (!line().isEmpty()) throw noRedis();
+            return bytes;
+        }
+
+        /** The number behind the type. */
+        static long number(String line, long most) throws IOException {
+            if (!line.matches(".(-1|[0-9]{1,18})")) throw noRedis();
+            long number = Long.parseLong(line.substring(1));
+            if (number > most) throw new IOException("its reply is too large: " + number + ", not " + most);
+            return number;
+        }
+
+        /** A line without its CRLF. */
+        String line() throws IOException {
+            StringBuilder line = new StringBuilder();
+            int b = in.read();
+            while (b != '\n') {
+                if (b < 0) throw new EOFException("it closed the connection");
+                if (line.length() > MAX_LINE) throw noRedis();
+                line.append((char) b);
+                b = in.read();
+            }
+            int end = line.length() - 1;
+            if (end < 0 || line.charAt(end) != '\r') throw noRedis();
+            return line.substring(0, end);
+        }
+
+        static IOException noRedis() { return new IOException("what answers is no Redis"); }
+
+        @Override
+        public void close() { Http.closeQuietly(socket); }
+    }
+
+    /** Keeps a connection to Redis up, for as long as the server runs. */
+    abstract static class RedisLink {
+        static final int PAUSE = 100;       // ms until the next attempt; then twice as long each time
+        static final int MAX_PAUSE = 5_000; // ms
+        static final IOException LATE = new IOException("no answer within a second");
+        static final IOException LOST = new IOException("it is not connected");
+        final RedisAddress address;
+        final String name; // for the log
+        final EventLog events;
+        final Thread thread = Thread.ofVirtual().name("redis").unstarted(this::run);
+        volatile boolean isUp;
+        private volatile boolean closed;
+        private volatile RespConnection last; // or null
+        // thread only:
+        private int pause = PAUSE;
+        private long downSince;     // ns; 0 until it was up
+        private String trouble = "";
+
+        /** @param what it is for */
+        RedisLink(RedisAddress address, String what, EventLog events) {
+            this.address = address;
+            this.events = events;
+            name = "Redis " + address + " for " + what;
+        }
+
+        /** Serves a connection until it fails, and says when it is up. */
+        abstract void serve(RespConnection connection) throws IOException;
+
+        void run() {
+            while (!closed) {
+                try (RespConnection connection = new RespConnection(address)) {
+                    last = connection;
+                    if (!closed) // asked after that: see close
+                        serve(connection);
+                } catch (IOException e) {
+                    failed(e);
+                }
+                int millis = ThreadLocalRandom.current().nextInt(pause / 2, pause); // not all at once
+                LockSupport.parkNanos(millis * 1_000_000L);
+                pause = Math.min(2 * pause, MAX_PAUSE);
+            }
+        }
+
+        void up() {
+            long seconds = (System.nanoTime() - downSince) / 1_000_000_000;
+            String again = downSince == 0 ? "" : " again, after " + seconds + " s";
+            events.add(Event.SHARED, name + " is up" + again);
+            isUp = true;
+            pause = PAUSE;
+        }
+
+        /** Logs each thing that goes wrong once, not each attempt. */
+        void failed(IOException e) {
+            String now = e instanceof SocketTimeoutException ? LATE.getMessage() : e.getMessage();
+            boolean told = !isUp && trouble.equals(now);
+            if (isUp)
+                downSince = System.nanoTime();
+            isUp = false;
+            trouble = now;
+            if (!told && !closed)
+                events.add(Event.SHARED, name + " is down, and is tried again: " + now);
+        }
+
+        void close() {
+            closed = true;
+            if (last != null)
+                last.close();
+            LockSupport.unpark(thread);
+        }
+    }
+
+    /** The requests of many threads, which go out one behind the other, and are answered in that order. */
+    static class RedisRequests extends RedisLink {
+        final ReentrantLock writing = new ReentrantLock();
+        /** Added to under writing. */
+        final Queue<CompletableFuture<Object>> pending = new ConcurrentLinkedQueue<>();
+        private RespConnection open; // under writing; or null
+
+        RedisRequests(RedisAddress address, EventLog events) {
+            super(address, "requests", events);
+        }
+
+        /** Asks. @return the reply, which is no error */
+        Object ask(Object... words) throws Refusal {
+            Object reply = send(words)
+                .completeOnTimeout(LATE, RespConnection.TIMEOUT, TimeUnit.MILLISECONDS)
+                .join();
+            if (reply instanceof IOException e) throw refusal(e.getMessage());
+            return reply;
+        }
+
+        static Refusal refusal(String why) { return new Refusal(Rejection.NOT_SHARED, "Redis: " + why); }
+
+        /** Sends a request. @return the reply to come, or an IOException */
+        CompletableFuture<Object> send(Object... words) {
+            CompletableFuture<Object> reply = new CompletableFuture<>();
+            writing.lock(); // not for ever: see answer
+            try {
+                if (open == null) throw LOST;
+                pending.add(reply);
+                open.write(words);
+                if (!writing.hasQueuedThreads()) // else the next one flushes
+                    open.out.flush();
+            } catch (IOException e) {
+                reply.complete(LOST);
+            } finally {
+                writing.unlock();
+            }
+            return reply;
+        }
+
+        @Override
+        void serve(RespConnection connection) throws IOException {
+            warn(connection);
+            switchTo(connection);
+            up();
+            try {
+                answer(connection);
+            } finally {
+                connection.close(); // first: a write that blocks holds the lock
+                switchTo(null);
+            }
+        }
+
+        void switchTo(RespConnection connection) {
+            writing.lock();
+            open = connection;
+            pending.forEach(reply -> reply.complete(LOST));
+            pending.clear();
+            writing.unlock();
+        }
+
+        /** Reads the replies. It fails if one is late, by a second more at most. */
+        void answer(RespConnection connection) throws IOException {
+            Object oldest = null; // of those that were pending a second ago
+            while (true) {
+                if (!connection.isSilent()) {
+                    Object reply = connection.read();
+                    if (pending.isEmpty()) throw RespConnection.noRedis();
+                    pending.remove().complete(reply);
+                    continue;
+                }
+                Object before = oldest;
+                oldest = pending.peek();
+                if (oldest == null)
+                    Thread.startVirtualThread(() -> send("PING")); // it may have to wait for a write
+                else if (oldest == before)
+                    throw LATE;
+            }
+        }
+
+        /** Warns of a Redis that may forget a used token. One that does not say how it is set is believed. */
+        void warn(RespConnection connection) throws IOException {
+            connection.write("INFO");
+            connection.out.flush();
+            if (!(connection.read() instanceof byte[] info)) return;
+            String text = new String(info, ISO_8859_1);
+            if (text.contains("aof_enabled:0"))
+                events.add(Event.WARNING, name + " forgets used tokens when it ends: set appendonly yes");
+            if (!text.contains("maxmemory_policy:noeviction"))
+                events.add(Event.WARNING, name + " forgets used tokens when its memory is full: set "
+                    + "maxmemory-policy noeviction");
+        }
+    }
+
+    /** The channel by which messages come to every server. */
+    static class RedisChannel extends RedisLink {
+        static final int PROBE = 5; // s of silence until a PING; as long again, and it is dead
+        /** What stands before a message: when it was seen, its number, and the bytes of all up to its end. */
+        static final Pattern HEAD = Pattern.compile("([0-9]{1,16}) ([0-9]{1,16}) ([0-9]{1,16}) ");
+        static final int MAX_HEAD = 3 * 17;             // bytes
+        static final int REPORT = 256 * 1024;           // bytes until it is told how far this server is
+        static final long REPORT_TIME = 1_000_000_000;  // ns, at most
+        final String channel;
+        final Broadcaster broadcaster;
+        final LongConsumer report;
+        final LongAdder messages = new LongAdder();
+        final LongAdder lost = new LongAdder();
+        volatile long number; // of the last message that was broadcast
+        // thread only:
+        private long reported;      // bytes
+        private long reportedAt;    // ns
+
+        /** @param report told up to which byte of all messages this server has broadcast them */
+        RedisChannel(
+                RedisAddress address,
+                String channel,
+                Broadcaster broadcaster,
+                LongConsumer report,
+                EventLog events) {
+            super(address, "the channel", events);
+            this.channel = channel;
+            this.broadcaster = broadcaster;
+            this.report = report;
+        }
+
+        @Override
+        void serve(RespConnection connection) throws IOException {
+            connection.write("SUBSCRIBE", channel);
+            connection.out.flush();
+            int silent = 0; // s
+            while (silent < 2 * PROBE) {
+                if (!connection.isSilent()) {
+                    take(connection.read());
+                    silent = 0;
+                    continue;
+                }
+                silent++;
+                if (silent == PROBE) {
+                    connection.write("PING"); // a subscriber is answered by an array
+                    connection.out.flush();
+                }
+            }
+            throw LATE;
+        }
+
+        /** Takes what comes: that it is subscribed, a message, or the answer to a PING. */
+        void take(Object reply) throws IOException {
+            if (reply instanceof IOException e) throw e;
+            if (!(reply instanceof List<?> elements)) throw RespConnection.noRedis();
+            if (elements.size() < 3) return;
+            if (elements.getLast() instanceof byte[] payload)
+                deliver(payload);
+            else
+                up();
+        }
+
+        void deliver(byte[] payload) {
+            int most = Math.min(payload.length, MAX_HEAD);
+            Matcher head = HEAD.matcher(new String(payload, 0, most, ISO_8859_1));
+            int length = head.lookingAt() ? head.end() : payload.length;
+            byte[] message = Arrays.copyOfRange(payload, length, payload.length);
+            if (!isText(message)) { // whoever reaches Redis can publish anything
+                events.add(Event.SHARED, name + " has brought what no server published; it is left out");
+                return;
+            }
+            count(Long.parseLong(head.group(2)));
+            broadcaster.publish(seen -> message, Long.parseLong(head.group(1)));
+            messages.increment();
+            number = Long.parseLong(head.group(2));
+            report(Long.parseLong(head.group(3)));
+        }
+
+        static boolean isText(byte[] message) {
+            try {
+                Http.utf8(message);
+                return message.length > 0;
+            } catch (CharacterCodingException e) {
+                return false;
+            }
+        }
+
+        /** Numbers are without a gap, unless something was lost. */
+        void count(long next) {
+            if (number == 0) return; // the first that comes here
+            long missing = next - number - 1;
+            if (missing > 0) {
+                lost.add(missing);
+                events.add(Event.SHARED, name + ": " + missing + " messages were lost");
+            }
+            if (missing < 0)
+                events.add(Event.WARNING, name + " counts anew: Redis has lost its data, used tokens too");
+        }
+
+        void report(long bytes) {
+            long now = System.nanoTime();
+            if (bytes - reported < REPORT && now - reportedAt < REPORT_TIME) return;
+            report.accept(bytes);
+            reported = bytes;
+            reportedAt = now;
+        }
+    }
+
+    /** What the servers share. */
+    static class Redis implements UsedTokens, Broadcast {
+        /** Seconds that a used token is kept longer: the clocks of the servers may differ. */
+        static final int MARGIN = 60;
+        static final long MAX_BEHIND = 4 * 1024 * 1024; // bytes that a server may be behind; Redis keeps them
+        static final int PAUSE = 5;                     // ms until one that is too far behind is asked again
+        /** Publishes a message, unless a server is too far behind: see REPORT. Its time is that of Redis, and
+         * increases. */
+        static final String PUBLISH = """
+            local state, servers = KEYS[1], KEYS[2]
+            local channel, before, behind, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+            local time = redis.call('TIME')
+            local last = redis.call('HMGET', state, 'seen', 'number', 'bytes')
+            local seen = math.max(time[1] * 1000000 + time[2], (tonumber(last[1]) or 0) + 1)
+            local number = (tonumber(last[2]) or 0) + 1
+            local bytes = (tonumber(last[3]) or 0) + #before
+            local all = redis.call('HGETALL', servers)
+            for i = 1, #all, 2 do
+              local at, when = string.match(all[i + 1], '(%d+) (%d+)')
+              if time[1] - when > 5 then
+                redis.call('HDEL', servers, all[i]) -- it has gone
+              elseif bytes - at > most then
+                return 0
+              end
+            end
+            local text = string.format('%.0f', seen)
+            redis.call('HSET', state, 'seen', text,
+              'number', string.format('%.0f', number), 'bytes', string.format('%.0f', bytes))
+            local message = before
+            if behind ~= '' then
+              message = before .. string.sub(text, 1, -7) .. '.' .. string.sub(text, -6) .. behind
+            end
+            redis.call('PUBLISH', channel, string.format('%s %.0f %.0f ', text, number, bytes) .. message)
+            return number
+            """;
+        /** Tells how far a server is, and when it was there. */
+        static final String REPORT = """
+            local time = redis.call('TIME')
+            redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. time[1])
+            redis.call('EXPIRE', KEYS[1], 60)
+            """;
+        final String prefix;
+        final String server = Long.toHexString(new SecureRandom().nextLong());
+        final UsedTokens own;
+        final Duration leeway;
+        final RedisRequests requests;
+        final RedisChannel channel;
+
+        /** @param password or null
+         * @param own those that were used at this server */
+        Redis(
+                URI uri,
+                String password,
+                UsedTokens own,
+                Duration leeway,
+                Broadcaster broadcaster,
+                EventLog events) {
+            this.own = own;
+            this.leeway = leeway;
+            RedisAddress address = RedisAddress.of(uri, password);
+            String path = uri.getPath().replaceFirst("^/", "");
+            prefix = path.isEmpty() ? "nano-stream" : path;
+            requests = new RedisRequests(address, events);
+            channel = new RedisChannel(address, prefix + ":feed", broadcaster, this::report, events);
+        }
+
+        void start() {
+            requests.thread.start();
+            channel.thread.start();
+        }
+
+        void report(long bytes) {
+            requests.send("EVAL", REPORT, 1, prefix + ":servers", server, bytes);
+        }
+
+        @Override
+        public void claim(Claims claims) throws Refusal {
+            String mac = HexFormat.of().formatHex(claims.mac().getBytes(ISO_8859_1));
+            double seconds = Math.ceil(claims.expires()) + MARGIN;
+            long until = (long) seconds * 1000 + leeway.toMillis();
+            Object reply = requests.ask("SET", prefix + ":used:" + mac, 1, "NX", "PXAT", until);
+            if (reply == null) throw new Refusal(Rejection.TOKEN_USED);
+            if (!reply.equals("OK")) throw RedisRequests.refusal("an unexpected reply");
+            own.claim(claims); // what was used here stays used, even if Redis has forgotten it
+        }
+
+        /** Publishes to all servers. It returns when this one has broadcast it, unless the channel is down. */
+        @Override
+        public boolean publish(Message message) throws Refusal {
+            byte[] before;
+            String behind = "";
+            if (message instanceof SeenMessage object) {
+                before = object.before();
+                behind = object.behind().get();
+            } else {
+                before = message.at(0);
+            }
+            long end = System.nanoTime() + RespConnection.TIMEOUT * 1_000_000L;
+            long number = publish(before, behind);
+            while (number == 0) {
+                if (System.nanoTime() > end)
+                    throw RedisRequests.refusal("a server is " + MAX_BEHIND + " bytes behind");
+                LockSupport.parkNanos(PAUSE * 1_000_000L);
+                number = publish(before, behind);
+            }
+            while (channel.isUp && channel.number < number && System.nanoTime() < end)
+                LockSupport.parkNanos(100_000); // 0.1 ms
+            return true;
+        }
+
+        /** @return the message's number, or 0 if a server is too far behind */
+        long publish(byte[] before, String behind) throws Refusal {
+            Object reply = requests.ask(
+                "EVAL", PUBLISH,
+                2, prefix + ":state", prefix + ":servers",
+                channel.channel, before, behind, MAX_BEHIND);
+            if (reply instanceof Long number) return number;
+            throw RedisRequests.refusal("an unexpected reply");
+        }
+
+        String ailment() {
+            return requests.isUp && channel.isUp ? null : "Redis is down";
+        }
+
+        /** For the metrics. */
+        String figures() {
+            return """
+                # HELP nanostream_redis_up 1 while the connection is up.
+                # TYPE nanostream_redis_up gauge
+                nanostream_redis_up{connection="requests"} %s
+                nanostream_redis_up{connection="channel"} %s
+                # HELP nanostream_redis_messages_total Messages that came by the channel.
+                # TYPE nanostream_redis_messages_total counter
+                nanostream_redis_messages_total %s
+                # HELP nanostream_redis_lost_messages_total Messages that did not come by the channel.
+                # TYPE nanostream_redis_lost_messages_total counter
+                nanostream_redis_lost_messages_total %s
+                """.formatted(
+                    requests.isUp ? 1 : 0,
+                    channel.isUp ? 1 : 0,
+                    channel.messages.sum(),
+                    channel.lost.sum());
+        }
+
+        /** The others do not wait for this server any more. */
+        void close() {
+            requests.send("HDEL", prefix + ":servers", server);
+            channel.close();
+            requests.close();
+        }
+    }
+
     // ---- 23. Issuer (RFC 7515, 7519) ----------------------------------------------------------------------
     // Makes secrets and tokens, reads secrets, and has what --audience, --issuer and --issued-after-start ask
     // of a token.
@@ -4858,6 +5503,23 @@ public final class NanoStreamWs {
             return duration;
         }
 
+        /** Where a Redis is. What is wrong is not repeated: a password may stand there. */
+        URI redis() throws UsageException {
+            try {
+                URI uri = new URI(text());
+                boolean right = uri.getHost() != null
+                    && uri.getScheme().matches("rediss?")
+                    && uri.getPath().matches("(/[0-9A-Za-z_.:-]*)?")
+                    && uri.getPort() <= 65535
+                    && uri.getRawQuery() == null
+                    && uri.getRawFragment() == null;
+                if (right) return uri;
+            } catch (URISyntaxException e) { // see below
+            }
+            throw new UsageException("--redis wants redis://[[USER]:PASSWORD@]HOST[:PORT][/PREFIX] or "
+                + "rediss://...; in a password %40 stands for @, and so on");
+        }
+
         /** The elements of a list with commas. */
         List<String> list() throws UsageException {
             String[] elements = text().split(",", -1);
@@ -4967,6 +5629,9 @@ public final class NanoStreamWs {
                                        http://HOST:PORT/PATH: POSTs to it; -: standard input, a line a message
               --history N              messages kept for a listener that asks for them (1000), 0: none; at
                                        most half of --max-lag in bytes
+              --redis URL              share used tokens and the stream with other servers by Redis:
+                                       redis://[[USER]:PASSWORD@]HOST[:PORT][/PREFIX], with TLS rediss://; the
+                                       password may be in the environment (NANO_STREAM_REDIS_PASSWORD)
               --proxy ADDR[,ADDR]      proxies whose X-Forwarded-For is believed: the log names the client then,
                                        and not the proxy (none)
               --ping SECONDS           between two pings (30); a listener that is silent for two is dropped;
@@ -4994,6 +5659,7 @@ public final class NanoStreamWs {
         String tlsCert, tlsKey;         // files, or both null
         int history = 1000;             // messages
         final List<InetAddress> proxies = new ArrayList<>();
+        URI redis;                      // or null
         Duration ping = Duration.ofSeconds(30);
         int maxListeners = Integer.MAX_VALUE;
         long maxLag = 8 * 1024 * 1024;  // bytes
@@ -5055,6 +5721,7 @@ public final class NanoStreamWs {
                 case "tls-key" -> tlsKey = option.text();
                 case "history" -> history = (int) option.number(0, Recorder.MOST);
                 case "proxy" -> addProxies(option);
+                case "redis" -> redis = option.redis();
                 case "ping" -> ping = option.seconds();
                 case "max-listeners" -> maxListeners = (int) option.number(1, Integer.MAX_VALUE);
                 case "max-lag" -> maxLag = option.number(2 * Limits.MAX_MESSAGE, Long.MAX_VALUE);
@@ -5120,6 +5787,7 @@ public final class NanoStreamWs {
         final CountDownLatch closed = new CountDownLatch(1);
         Door door;
         Tls tls; // or null
+        Redis redis; // or null
         volatile int status = 1; // the process will exit with it; 0 once it has started
 
         /** @param clock the time that tokens are judged by */
@@ -5155,13 +5823,15 @@ public final class NanoStreamWs {
             int maxListeners = Math.min(settings.maxListeners, room);
             if (maxListeners < 1)
                 throw new IOException("no room for a listener: raise -Xmx to 48m or more, or ulimit -n");
+            if (settings.redis != null)
+                redis = redis();
             door = new Door(
                 acceptor,
                 transport,
                 clients,
                 handshake,
                 recorder,
-                usedTokens,
+                redis == null ? usedTokens : redis,
                 broadcaster,
                 routes(),
                 maxListeners,
@@ -5173,8 +5843,17 @@ public final class NanoStreamWs {
             metrics = new Metrics(door, usedTokens, health);
             if (tls != null)
                 metrics.more.add(tls::figures);
+            if (redis != null) {
+                metrics.more.add(redis::figures);
+                health.checks.add(redis::ailment);
+            }
             for (Feed feed : settings.feeds)
                 feeds.add(feed(feed));
+        }
+
+        Redis redis() {
+            String password = settings.environment.get("NANO_STREAM_REDIS_PASSWORD");
+            return new Redis(settings.redis, password, usedTokens, settings.leeway, broadcaster, events);
         }
 
         Conditions conditions(Instant start) {
@@ -5217,6 +5896,8 @@ public final class NanoStreamWs {
                 tls.warn();
                 every(Duration.ofSeconds(10), tls::look);
             }
+            if (redis != null)
+                redis.start();
             status = 0;
             door.start();
             String address = page().replaceFirst("http", "ws");
@@ -5270,7 +5951,8 @@ public final class NanoStreamWs {
         }
 
         Publisher publisher(String name) {
-            return new Publisher(broadcaster, translation, metrics.feed(name));
+            Broadcast broadcast = redis == null ? broadcaster : redis;
+            return new Publisher(broadcast, translation, metrics.feed(name));
         }
 
         PostFeed postFeed(
@@ -5324,6 +6006,8 @@ public final class NanoStreamWs {
                 if (closed.getCount() > 0)
                     new Drain(door, feeds, broadcaster, events, settings.drain).run();
                 timer.shutdownNow();
+                if (redis != null)
+                    redis.close();
                 closed.countDown();
             } finally {
                 closing.unlock();
