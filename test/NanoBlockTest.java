@@ -1,16 +1,28 @@
 // SPDX-License-Identifier: MIT
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
+import static org.junit.jupiter.api.Assumptions.abort;
 
+import java.io.IOException;
+import java.math.BigInteger;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
+import java.util.Base64;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -176,6 +188,71 @@ class NanoBlockTest {
             NanoStreamWs.Json bad = NanoStreamWs.Json.parse("{\"amount\":\"x\",\"block\":{}}");
             assertThrows(NanoStreamWs.Json.JsonException.class, () -> flatten(bad, SEEN, 0, rate));
             assertEquals(1, rate.count(10).minute());
+        }
+    }
+
+    @Nested
+    @Tag("slow")
+    @DisplayName("A client in JavaScript, in node")
+    class JavaScript {
+        /** Says whether a client's JSON.parse sees what it saw of the original stream, whose rule this has. A line is a
+         * pair: its name, the callback, what is sent of it, and what was otherwise, each in base64. */
+        private static final String SAME_AS_BEFORE = """
+            const {deepStrictEqual} = require('node:assert');
+            const inNano = (raw) => /^[0-9]+$/.test(raw)
+              ? parseFloat(raw.padStart(31, '0').replace(/([0-9]{15})[0-9]{15}$/, '.$1')) : NaN;
+            const withRaw = (members, name) => members[name]
+              ? {...members, [name]: inNano(members[name]), [name + '_raw']: parseInt(members[name])} : members;
+            const original = (callback) => {
+              const {block, ...rest} = JSON.parse(callback);
+              const all = {...withRaw(rest, 'amount'), ...withRaw(JSON.parse(block), 'balance')};
+              return JSON.parse(JSON.stringify({...all, is_send: all.is_send === 'true'}));
+            };
+            const orNull = (callback) => { try { return original(callback); } catch (e) { return null; } };
+            let same = 0;
+            for (const line of require('node:fs').readFileSync(0, 'ascii').match(/.+/g)) {
+              const texts = line.split(' ').map((word) => Buffer.from(word, 'base64').toString());
+              const [name, callback, sent, otherwise] = texts;
+              const {seen, tps, tpm, ...now} = JSON.parse(sent);
+              const differences = JSON.parse(otherwise);
+              try {
+                deepStrictEqual(orNull(callback), differences && {...now, ...differences});
+                same++;
+              } catch (e) {
+                console.log(name, e.message);
+              }
+            }
+            console.log(same, 'are the same');
+            """;
+
+        @Test
+        @DisplayName("JSON.parse makes of each what it made of the original stream: the same members, the same doubles")
+        void seesWhatItAlwaysSaw(@TempDir Path folder) throws Exception {
+            List<NanoPair> pairs = new ArrayList<>(NanoPair.all());
+            Random random = new Random(1);
+            for (int i = 0; i < 1_000; i++) {
+                String raw = new BigInteger(random.nextInt(129), random).toString();
+                String callback = "{\"amount\":\"" + raw + "\",\"block\":\"{\\\"balance\\\":\\\"" + raw + "\\\"}\"}";
+                pairs.add(new NanoPair(raw, callback, null, null, "{}"));
+            }
+            List<String> lines = new ArrayList<>();
+            for (NanoPair pair : pairs)
+                lines.add(Stream.of(pair.name(), pair.callback(), flatten(pair.callback()), pair.before())
+                    .map(text -> Base64.getEncoder().encodeToString(text.getBytes(UTF_8)))
+                    .collect(Collectors.joining(" ")));
+            assertEquals(pairs.size() + " are the same\n", inNode(SAME_AS_BEFORE, Files.write(folder.resolve("pairs"),
+                lines)));
+        }
+
+        /** What a script in node prints of an input. */
+        private static String inNode(String script, Path input) throws IOException {
+            ProcessBuilder command = new ProcessBuilder("node", "-e", script);
+            try {
+                Process node = command.redirectInput(input.toFile()).redirectErrorStream(true).start();
+                return new String(node.getInputStream().readAllBytes(), UTF_8);
+            } catch (IOException e) {
+                return abort("there is no node");
+            }
         }
     }
 
