@@ -3144,7 +3144,7 @@ public final class NanoStreamWs {
                 if (name.equals("amount") || name.equals("balance"))
                     putAmount(flat, name, raw(name, merged));
                 else
-                    flat.put(name, member.getValue());
+                    flat.putIfAbsent(name, member.getValue()); // an amount_raw may be there, which is ours
             }
             boolean isSend = isTrue(merged.get("is_send"));
             flat.put("is_send", new Json.Word(Boolean.toString(isSend)));
