@@ -5507,12 +5507,10 @@ public final class NanoStreamWs {
         URI redis() throws UsageException {
             try {
                 URI uri = new URI(text());
-                boolean right = uri.getHost() != null
-                    && uri.getScheme().matches("rediss?")
-                    && uri.getPath().matches("(/[0-9A-Za-z_.:-]*)?")
-                    && uri.getPort() <= 65535
-                    && uri.getRawQuery() == null
-                    && uri.getRawFragment() == null;
+                boolean right = value.matches("rediss?://[^/?#]+(/[0-9A-Za-z_.:-]*)?")
+                    && uri.getHost() != null
+                    && uri.getPort() != 0
+                    && uri.getPort() <= 65535;
                 if (right) return uri;
             } catch (URISyntaxException e) { // see below
             }
