@@ -129,7 +129,6 @@ import java.net.SocketImpl;
 import java.net.SocketTimeoutException;
 import java.net.URI;
 import java.net.URISyntaxException;
-import java.net.URLDecoder;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
 import java.nio.charset.CharacterCodingException;
@@ -4353,137 +4352,141 @@ public final class NanoStreamWs {
     // When it fails: tokens and messages are refused with 503, /healthz says so, and the log says why.
     // Listeners stay.
 
+    /** How long Redis is waited for, in ms.
+     * @param timeout to connect, and for an answer
+     * @param pause until the next attempt to connect; then twice as long each time
+     * @param mostPause so long at most; a connection that lasts longer begins anew with pause
+     * @param probe silence of the channel until a PING; as long again, and it is dead
+     * @param report until it is told again how far this server is */
+    record RedisTimes(int timeout, int pause, int mostPause, int probe, int report) {
+        static final RedisTimes USUAL = new RedisTimes(1_000, 100, 5_000, 5_000, 1_000);
+    }
+
     /** Where Redis is.
-     * @param auth user and password, the password alone, or nothing */
-    record RedisAddress(boolean tls, String host, int port, List<String> auth) {
+     * @param auth the words of AUTH, which stands alone if there is no password */
+    record RedisAddress(URI uri, int port, List<String> auth, RedisTimes times) {
         static final int PORT = 6379;
 
-        /** @param password null if there is none but that of the URI */
-        static RedisAddress of(URI uri, String password) {
-            List<String> auth = new ArrayList<>();
-            String info = uri.getRawUserInfo() == null ? "" : uri.getRawUserInfo();
-            for (String part : info.replace("+", "%2B").split(":", 2))
-                auth.add(URLDecoder.decode(part, UTF_8));
-            if (auth.size() < 2 && password != null)
-                auth.add(password);
-            if (auth.size() < 2)
-                auth.clear();
-            auth.remove(""); // no user
-            String host = uri.getHost().replaceFirst("^\\[(.*)]$", "$1");
+        /** @param environment has the password if the URI has none */
+        static RedisAddress of(URI uri, Map<String, String> environment) {
+            String info = uri.getUserInfo() == null ? "" : uri.getUserInfo();
+            String[] words = ("AUTH:" + info).split(":", 3); // user and password can be empty, this missing
+            List<String> auth = new ArrayList<>(List.of(words));
+            if (auth.size() == 2 || auth.getLast().isEmpty())
+                auth.add(environment.getOrDefault("NANO_STREAM_REDIS_PASSWORD", ""));
+            auth.removeIf(String::isEmpty);
             int port = uri.getPort() < 0 ? PORT : uri.getPort();
-            return new RedisAddress(uri.getScheme().equals("rediss"), host, port, auth);
+            return new RedisAddress(uri, port, auth, RedisTimes.USUAL);
         }
 
-        /** A new connection. */
-        Socket connect() throws IOException {
-            Socket tcp = new Socket();
-            try {
-                tcp.connect(new InetSocketAddress(host, port), RespConnection.TIMEOUT);
-                tcp.setTcpNoDelay(true);
-                tcp.setSoTimeout(RespConnection.TIMEOUT);
-                return tls ? overTls(tcp) : tcp;
-            } catch (IOException e) {
-                Http.closeQuietly(tcp);
-                throw e;
-            }
+        /** Connects a socket. @return that, or the one of TLS over it */
+        Socket connect(Socket tcp) throws IOException {
+            InetSocketAddress address = new InetSocketAddress(uri.getHost(), port);
+            if (address.isUnresolved()) throw new IOException("its host is unknown");
+            tcp.connect(address, times.timeout);
+            tcp.setTcpNoDelay(true);
+            tcp.setSoTimeout(times.timeout);
+            return uri.getScheme().equals("rediss") ? overTls(tcp) : tcp;
         }
 
         /** TLS, by the certificates that the JDK trusts. They have to be for the host. */
         Socket overTls(Socket tcp) throws IOException {
             SSLSocketFactory factory = (SSLSocketFactory) SSLSocketFactory.getDefault();
-            SSLSocket socket = (SSLSocket) factory.createSocket(tcp, host, port, true);
+            SSLSocket socket = (SSLSocket) factory.createSocket(tcp, uri.getHost(), port, true);
             SSLParameters parameters = socket.getSSLParameters();
             parameters.setEndpointIdentificationAlgorithm("HTTPS");
             socket.setSSLParameters(parameters);
-            socket.startHandshake();
+            try {
+                socket.startHandshake();
+            } catch (SSLException e) { // it may repeat what a certificate says
+                throw new IOException("TLS failed: " + EventLog.quote(e.getMessage()));
+            }
             return socket;
         }
 
         @Override
-        public String toString() { return host + ':' + port; }
+        public String toString() { return uri.getHost() + ':' + port; }
     }
 
     /** An error that Redis answered. Its message is made for a log line. */
     static class RedisException extends IOException {
-        static final String CLUSTER = "Redis Cluster is not supported: name a single Redis";
+        static final String CLUSTER = ": Redis Cluster is not supported: name a single Redis";
+        static final String REPLICA = ": it is a replica: name the primary";
         static final Map<String, String> ADVICE = Map.of(
-            "NOAUTH", "it wants a password, in the URL or in NANO_STREAM_REDIS_PASSWORD",
-            "WRONGPASS", "the user or the password is wrong",
-            "NOPERM", "the README lists what the user has to be allowed",
+            "NOAUTH", ": it wants a password, in the URL or in NANO_STREAM_REDIS_PASSWORD",
+            "WRONGPASS", ": the user or the password is wrong",
+            "NOPERM", ": the README lists what the user has to be allowed",
             "MOVED", CLUSTER,
             "CROSSSLOT", CLUSTER,
             "CLUSTERDOWN", CLUSTER,
-            "LOADING", "it reads its data, and is ready by itself",
-            "READONLY", "it is a replica: name the primary",
-            "OOM", "its memory is full (maxmemory)");
+            "LOADING", ": it reads its data, and is ready by itself",
+            "READONLY", REPLICA,
+            "OOM", ": its memory is full (maxmemory)");
 
-        RedisException(String text) { super(EventLog.quote(text) + advice(text)); }
-
-        static String advice(String text) {
-            String code = text.split(" ", 2)[0];
-            String advice = ADVICE.get(code);
-            return advice == null ? "" : ": " + advice;
+        /** Behind a comma, Redis repeats what it was sent, a password as well: that is not told. */
+        RedisException(String text) {
+            super(EventLog.quote(text.split(",", 2)[0])
+                + ADVICE.getOrDefault(text.split(" ", 2)[0], ""));
         }
+
+        /** Whether what it is connected to is no primary any more. */
+        boolean isReplica() { return getMessage().endsWith(REPLICA); }
     }
 
     /** One connection to Redis. One thread at a time writes, and one reads. */
     static class RespConnection implements Closeable {
-        static final int TIMEOUT = 1_000;   // ms to connect, and for an answer
-        static final int BUFFER = 16 * 1024; // bytes that are written at once
         static final int MAX_LINE = 512;    // bytes; that of an error is the longest
-        static final int MAX_BULK = Limits.MAX_MESSAGE + 128; // bytes: a message, and its head
+        static final int MAX_BULK = 4 * Limits.MAX_MESSAGE; // bytes: what a message may be translated to
         static final int MAX_ELEMENTS = 3;  // of an array: what it is, its channel, a message
-        final Socket socket;
-        final InputStream in;
-        final OutputStream out;
+        final Socket tcp = new Socket();    // there from the start: see close
+        volatile IOException reason;        // why it was given up, or null
+        InputStream in;
+        OutputStream out;
 
-        RespConnection(RedisAddress address) throws IOException {
-            socket = address.connect();
-            try {
-                in = new BufferedInputStream(socket.getInputStream(), Limits.SEGMENT);
-                out = new BufferedOutputStream(socket.getOutputStream(), BUFFER);
-                List<String> auth = new ArrayList<>(address.auth);
-                auth.addFirst("AUTH");
-                if (auth.size() > 1)
-                    ask(auth.toArray());
-                ask("PING");
-            } catch (IOException e) {
-                close();
-                throw e;
-            }
+        void open(RedisAddress address) throws IOException {
+            Socket socket = address.connect(tcp);
+            in = new BufferedInputStream(socket.getInputStream());
+            out = new BufferedOutputStream(socket.getOutputStream());
+            if (address.auth.size() > 1)
+                expect("OK", address.auth.toArray());
+            expect("PONG", "PING");
+        }
+
+        void expect(String expected, Object... words) throws IOException {
+            Object reply = ask(words);
+            if (reply instanceof RedisException error) throw error;
+            if (!expected.equals(reply)) throw noRedis();
         }
 
         /** A request and its reply, where no other is under way. */
         Object ask(Object... words) throws IOException {
+            send(words);
+            return read();
+        }
+
+        void send(Object... words) throws IOException {
             write(words);
             out.flush();
-            Object reply = read();
-            if (reply instanceof RedisException error) throw error;
-            return reply;
         }
 
         /** Writes a request, an array of bulk strings. It is not flushed. */
         void write(Object... words) throws IOException {
-            writeLine("*" + words.length);
+            writeText("*" + words.length + "\r\n");
             for (Object word : words) {
                 byte[] bytes = bytes(word);
-                writeLine("$" + bytes.length);
+                writeText("$" + bytes.length + "\r\n");
                 out.write(bytes);
-                writeLine("");
+                writeText("\r\n");
             }
         }
 
         static byte[] bytes(Object word) {
-            if (word instanceof byte[] bytes) return bytes;
-            return word.toString().getBytes(UTF_8);
+            return word instanceof byte[] bytes ? bytes : word.toString().getBytes(UTF_8);
         }
 
-        void writeLine(String line) throws IOException {
-            String ended = line + "\r\n";
-            out.write(ended.getBytes(ISO_8859_1));
-        }
+        void writeText(String text) throws IOException { out.write(text.getBytes(ISO_8859_1)); }
 
-        /** Waits for a reply to begin. @return whether none did within TIMEOUT */
+        /** Waits for a reply to begin. @return whether none did in time */
         boolean isSilent() throws IOException {
             in.mark(1);
             try {
@@ -4497,25 +4500,21 @@ public final class NanoStreamWs {
 
         /** A reply: a String, a Long, a byte[] or null, a List of these, or a RedisException. */
         Object read() throws IOException {
-            String line = line();
-            return line.startsWith("*") ? array(line) : element(line);
-        }
-
-        List<Object> array(String line) throws IOException {
-            long size = number(line, MAX_ELEMENTS);
+            int type = next();
+            if (type != '*') return element(type);
+            long size = number(MAX_ELEMENTS);
             List<Object> elements = new ArrayList<>();
             while (elements.size() < size)
-                elements.add(element(line()));
+                elements.add(element(next()));
             return elements;
         }
 
-        Object element(String line) throws IOException {
-            char type = line.isEmpty() ? ' ' : line.charAt(0);
+        Object element(int type) throws IOException {
             return switch (type) {
-                case '+' -> line.substring(1);
-                case '-' -> new RedisException(line.substring(1));
-                case ':' -> number(line, Long.MAX_VALUE);
-                case '$' -> bulk((int) number(line, MAX_BULK));
+                case '+' -> line();
+                case '-' -> new RedisException(line());
+                case ':' -> number(Long.MAX_VALUE);
+                case '$' -> bulk((int) number(MAX_BULK));
                 default -> throw noRedis();
             };
         }
@@ -4527,40 +4526,50 @@ public final class NanoStreamWs {
             return bytes;
         }
 
-        /** The number behind the type. */
-        static long number(String line, long most) throws IOException {
-            if (!line.matches(".(-1|[0-9]{1,18})")) throw noRedis();
-            long number = Long.parseLong(line.substring(1));
-            if (number > most) throw new IOException("its reply is too large: " + number + ", not " + most);
+        /** A number, or -1 for what is not there. */
+        long number(long most) throws IOException {
+            String line = line();
+            if (!line.matches("-1|[0-9]{1,18}")) throw noRedis();
+            long number = Long.parseLong(line);
+            if (number > most)
+                throw new IOException("its reply is too large: " + number + ", not " + most);
             return number;
         }
 
-        /** A line without its CRLF. */
+        /** The rest of a line, without its CRLF. */
         String line() throws IOException {
             StringBuilder line = new StringBuilder();
-            int b = in.read();
-            while (b != '\n') {
-                if (b < 0) throw new EOFException("it closed the connection");
-                if (line.length() > MAX_LINE) throw noRedis();
+            int b = next();
+            while (b != '\r' && b != '\n' && line.length() < MAX_LINE) {
                 line.append((char) b);
-                b = in.read();
+                b = next();
             }
-            int end = line.length() - 1;
-            if (end < 0 || line.charAt(end) != '\r') throw noRedis();
-            return line.substring(0, end);
+            if (b != '\r' || next() != '\n') throw noRedis();
+            return line.toString();
+        }
+
+        int next() throws IOException {
+            int b = in.read();
+            if (b < 0) throw new EOFException("it closed the connection");
+            return b;
         }
 
         static IOException noRedis() { return new IOException("what answers is no Redis"); }
 
+        void giveUp(IOException why) {
+            reason = why;
+            close();
+        }
+
+        /** Ends what others do with it, also what connects. TLS is not closed: that would wait for a write
+         * that blocks. */
         @Override
-        public void close() { Http.closeQuietly(socket); }
+        public void close() { Http.closeQuietly(tcp); }
     }
 
     /** Keeps a connection to Redis up, for as long as the server runs. */
     abstract static class RedisLink {
-        static final int PAUSE = 100;       // ms until the next attempt; then twice as long each time
-        static final int MAX_PAUSE = 5_000; // ms
-        static final IOException LATE = new IOException("no answer within a second");
+        static final IOException LATE = new IOException("no answer within a second"); // see RedisTimes.USUAL
         static final IOException LOST = new IOException("it is not connected");
         final RedisAddress address;
         final String name; // for the log
@@ -4568,10 +4577,10 @@ public final class NanoStreamWs {
         final Thread thread = Thread.ofVirtual().name("redis").unstarted(this::run);
         volatile boolean isUp;
         private volatile boolean closed;
-        private volatile RespConnection last; // or null
+        private volatile RespConnection last = new RespConnection();
         // thread only:
-        private int pause = PAUSE;
-        private long downSince;     // ns; 0 until it was up
+        private int pause;          // ms
+        private long since;         // ns: when it went up or down; 0 until it was up
         private String trouble = "";
 
         /** @param what it is for */
@@ -4579,6 +4588,7 @@ public final class NanoStreamWs {
             this.address = address;
             this.events = events;
             name = "Redis " + address + " for " + what;
+            pause = address.times.pause;
         }
 
         /** Serves a connection until it fails, and says when it is up. */
@@ -4586,43 +4596,53 @@ public final class NanoStreamWs {
 
         void run() {
             while (!closed) {
-                try (RespConnection connection = new RespConnection(address)) {
-                    last = connection;
-                    if (!closed) // asked after that: see close
-                        serve(connection);
+                RespConnection connection = new RespConnection();
+                last = connection;
+                try (connection) {
+                    if (closed) return; // asked after last was set: see close
+                    connection.open(address);
+                    serve(connection);
                 } catch (IOException e) {
-                    failed(e);
+                    IOException why = e instanceof SocketTimeoutException ? LATE : e;
+                    if (connection.reason != null)
+                        why = connection.reason;
+                    failed(why.getMessage());
                 }
                 int millis = ThreadLocalRandom.current().nextInt(pause / 2, pause); // not all at once
                 LockSupport.parkNanos(millis * 1_000_000L);
-                pause = Math.min(2 * pause, MAX_PAUSE);
+                pause = Math.min(2 * pause, address.times.mostPause);
             }
         }
 
         void up() {
-            long seconds = (System.nanoTime() - downSince) / 1_000_000_000;
-            String again = downSince == 0 ? "" : " again, after " + seconds + " s";
-            events.add(Event.SHARED, name + " is up" + again);
+            long seconds = (System.nanoTime() - since) / 1_000_000_000;
+            String again = since == 0 ? "" : " again, after " + seconds + " s";
+            since = System.nanoTime();
             isUp = true;
-            pause = PAUSE;
+            events.add(Event.SHARED, name + " is up" + again);
         }
 
         /** Logs each thing that goes wrong once, not each attempt. */
-        void failed(IOException e) {
-            String now = e instanceof SocketTimeoutException ? LATE.getMessage() : e.getMessage();
-            boolean told = !isUp && trouble.equals(now);
-            if (isUp)
-                downSince = System.nanoTime();
+        void failed(String why) {
+            boolean told = !isUp && trouble.equals(why);
+            if (isUp) {
+                long lasted = (System.nanoTime() - since) / 1_000_000; // ms
+                if (lasted > address.times.mostPause)
+                    pause = address.times.pause;
+                since = System.nanoTime();
+            }
             isUp = false;
-            trouble = now;
+            trouble = why;
             if (!told && !closed)
-                events.add(Event.SHARED, name + " is down, and is tried again: " + now);
+                events.add(Event.SHARED, name + " is down, and is tried again: " + why);
         }
+
+        /** What goes on with this connection cannot be right any more. */
+        void giveUp(IOException why) { last.giveUp(why); }
 
         void close() {
             closed = true;
-            if (last != null)
-                last.close();
+            last.close();
             LockSupport.unpark(thread);
         }
     }
@@ -4630,7 +4650,7 @@ public final class NanoStreamWs {
     /** The requests of many threads, which go out one behind the other, and are answered in that order. */
     static class RedisRequests extends RedisLink {
         final ReentrantLock writing = new ReentrantLock();
-        /** Added to under writing. */
+        /** Added to under writing. Few: when the oldest is late, the connection is given up. */
         final Queue<CompletableFuture<Object>> pending = new ConcurrentLinkedQueue<>();
         private RespConnection open; // under writing; or null
 
@@ -4640,19 +4660,19 @@ public final class NanoStreamWs {
 
         /** Asks. @return the reply, which is no error */
         Object ask(Object... words) throws Refusal {
-            Object reply = send(words)
-                .completeOnTimeout(LATE, RespConnection.TIMEOUT, TimeUnit.MILLISECONDS)
-                .join();
+            Object reply = send(words).join();
             if (reply instanceof IOException e) throw refusal(e.getMessage());
             return reply;
         }
 
         static Refusal refusal(String why) { return new Refusal(Rejection.NOT_SHARED, "Redis: " + why); }
 
-        /** Sends a request. @return the reply to come, or an IOException */
+        /** Sends a request. @return the reply, in time, or an IOException */
         CompletableFuture<Object> send(Object... words) {
             CompletableFuture<Object> reply = new CompletableFuture<>();
-            writing.lock(); // not for ever: see answer
+            reply.completeOnTimeout(LATE, address.times.timeout, TimeUnit.MILLISECONDS)
+                .thenAccept(this::giveUpIfLate);
+            writing.lock(); // not for long: a write that blocks ends when its own reply is late
             try {
                 if (open == null) throw LOST;
                 pending.add(reply);
@@ -4667,15 +4687,26 @@ public final class NanoStreamWs {
             return reply;
         }
 
+        void giveUpIfLate(Object reply) {
+            if (reply == LATE)
+                giveUp(LATE);
+        }
+
+        /** A reply that is none to this request: those behind it may be others' as well. */
+        Refusal unexpected() {
+            giveUp(RespConnection.noRedis());
+            return refusal("an unexpected reply");
+        }
+
         @Override
         void serve(RespConnection connection) throws IOException {
-            warn(connection);
+            if (connection.ask("INFO") instanceof byte[] info)
+                judge(new String(info, ISO_8859_1));
             switchTo(connection);
             up();
             try {
                 answer(connection);
             } finally {
-                connection.close(); // first: a write that blocks holds the lock
                 switchTo(null);
             }
         }
@@ -4688,34 +4719,31 @@ public final class NanoStreamWs {
             writing.unlock();
         }
 
-        /** Reads the replies. It fails if one is late, by a second more at most. */
         void answer(RespConnection connection) throws IOException {
-            Object oldest = null; // of those that were pending a second ago
             while (true) {
-                if (!connection.isSilent()) {
-                    Object reply = connection.read();
-                    if (pending.isEmpty()) throw RespConnection.noRedis();
-                    pending.remove().complete(reply);
+                if (connection.isSilent()) {
+                    send("PING");
                     continue;
                 }
-                Object before = oldest;
-                oldest = pending.peek();
-                if (oldest == null)
-                    Thread.startVirtualThread(() -> send("PING")); // it may have to wait for a write
-                else if (oldest == before)
-                    throw LATE;
+                Object reply = connection.read();
+                CompletableFuture<Object> oldest = pending.poll();
+                if (oldest == null) throw RespConnection.noRedis();
+                oldest.complete(reply);
+                if (reply instanceof RedisException error && error.isReplica()) throw error;
             }
         }
 
-        /** Warns of a Redis that may forget a used token. One that does not say how it is set is believed. */
-        void warn(RespConnection connection) throws IOException {
-            connection.write("INFO");
-            connection.out.flush();
-            if (!(connection.read() instanceof byte[] info)) return;
-            String text = new String(info, ISO_8859_1);
-            if (text.contains("aof_enabled:0"))
+        /** Refuses a Redis that cannot do, and warns of one that may forget a used token. One that does not
+         * say how it is set is believed. */
+        void judge(String info) throws IOException {
+            if (info.contains("redis_mode:cluster"))
+                throw new RedisException("MOVED");
+            if (info.contains("role:slave"))
+                throw new RedisException("READONLY");
+            if (info.contains("aof_enabled:0"))
                 events.add(Event.WARNING, name + " forgets used tokens when it ends: set appendonly yes");
-            if (!text.contains("maxmemory_policy:noeviction"))
+            String policy = "maxmemory_policy:";
+            if (info.contains(policy) && !info.contains(policy + "noeviction"))
                 events.add(Event.WARNING, name + " forgets used tokens when its memory is full: set "
                     + "maxmemory-policy noeviction");
         }
@@ -4723,12 +4751,10 @@ public final class NanoStreamWs {
 
     /** The channel by which messages come to every server. */
     static class RedisChannel extends RedisLink {
-        static final int PROBE = 5; // s of silence until a PING; as long again, and it is dead
-        /** What stands before a message: when it was seen, its number, and the bytes of all up to its end. */
-        static final Pattern HEAD = Pattern.compile("([0-9]{1,16}) ([0-9]{1,16}) ([0-9]{1,16}) ");
-        static final int MAX_HEAD = 3 * 17;             // bytes
+        /** When it was seen, its number, the bytes of all messages up to its end, and the message. */
+        static final Pattern MESSAGE =
+            Pattern.compile("([0-9]{1,16}) ([0-9]{1,16}) ([0-9]{1,16}) (.+)", Pattern.DOTALL);
         static final int REPORT = 256 * 1024;           // bytes until it is told how far this server is
-        static final long REPORT_TIME = 1_000_000_000;  // ns, at most
         final String channel;
         final Broadcaster broadcaster;
         final LongConsumer report;
@@ -4754,22 +4780,18 @@ public final class NanoStreamWs {
 
         @Override
         void serve(RespConnection connection) throws IOException {
-            connection.write("SUBSCRIBE", channel);
-            connection.out.flush();
-            int silent = 0; // s
-            while (silent < 2 * PROBE) {
-                if (!connection.isSilent()) {
+            connection.tcp.setSoTimeout(address.times.probe);
+            connection.send("SUBSCRIBE", channel);
+            boolean probed = false;
+            while (true) {
+                boolean silent = connection.isSilent();
+                if (silent && probed) throw LATE;
+                if (silent)
+                    connection.send("PING"); // a subscriber is answered by an array
+                else
                     take(connection.read());
-                    silent = 0;
-                    continue;
-                }
-                silent++;
-                if (silent == PROBE) {
-                    connection.write("PING"); // a subscriber is answered by an array
-                    connection.out.flush();
-                }
+                probed = silent;
             }
-            throw LATE;
         }
 
         /** Takes what comes: that it is subscribed, a message, or the answer to a PING. */
@@ -4784,34 +4806,32 @@ public final class NanoStreamWs {
         }
 
         void deliver(byte[] payload) {
-            int most = Math.min(payload.length, MAX_HEAD);
-            Matcher head = HEAD.matcher(new String(payload, 0, most, ISO_8859_1));
-            int length = head.lookingAt() ? head.end() : payload.length;
-            byte[] message = Arrays.copyOfRange(payload, length, payload.length);
-            if (!isText(message)) { // whoever reaches Redis can publish anything
+            Matcher parts = MESSAGE.matcher(text(payload));
+            if (!parts.matches()) { // whoever reaches Redis can publish anything
                 events.add(Event.SHARED, name + " has brought what no server published; it is left out");
                 return;
             }
-            count(Long.parseLong(head.group(2)));
-            broadcaster.publish(seen -> message, Long.parseLong(head.group(1)));
+            long next = Long.parseLong(parts.group(2));
+            byte[] message = parts.group(4).getBytes(UTF_8);
+            count(next);
+            broadcaster.publish(seen -> message, Long.parseLong(parts.group(1)));
             messages.increment();
-            number = Long.parseLong(head.group(2));
-            report(Long.parseLong(head.group(3)));
+            number = next;
+            report(Long.parseLong(parts.group(3)));
         }
 
-        static boolean isText(byte[] message) {
+        /** What is no text becomes none. */
+        static String text(byte[] payload) {
             try {
-                Http.utf8(message);
-                return message.length > 0;
+                return Http.utf8(payload);
             } catch (CharacterCodingException e) {
-                return false;
+                return "";
             }
         }
 
         /** Numbers are without a gap, unless something was lost. */
         void count(long next) {
-            if (number == 0) return; // the first that comes here
-            long missing = next - number - 1;
+            long missing = number == 0 ? 0 : next - number - 1; // 0: the first that comes here
             if (missing > 0) {
                 lost.add(missing);
                 events.add(Event.SHARED, name + ": " + missing + " messages were lost");
@@ -4822,7 +4842,8 @@ public final class NanoStreamWs {
 
         void report(long bytes) {
             long now = System.nanoTime();
-            if (bytes - reported < REPORT && now - reportedAt < REPORT_TIME) return;
+            long since = (now - reportedAt) / 1_000_000; // ms
+            if (bytes - reported < REPORT && since < address.times.report) return;
             report.accept(bytes);
             reported = bytes;
             reportedAt = now;
@@ -4834,7 +4855,7 @@ public final class NanoStreamWs {
         /** Seconds that a used token is kept longer: the clocks of the servers may differ. */
         static final int MARGIN = 60;
         static final long MAX_BEHIND = 4 * 1024 * 1024; // bytes that a server may be behind; Redis keeps them
-        static final int PAUSE = 5;                     // ms until one that is too far behind is asked again
+        static final int PAUSE = 20;                    // ms until a message is tried again that waits for it
         /** Publishes a message, unless a server is too far behind: see REPORT. Its time is that of Redis, and
          * increases. */
         static final String PUBLISH = """
@@ -4871,26 +4892,25 @@ public final class NanoStreamWs {
             redis.call('EXPIRE', KEYS[1], 60)
             """;
         final String prefix;
+        final int timeout; // ms
         final String server = Long.toHexString(new SecureRandom().nextLong());
         final UsedTokens own;
         final Duration leeway;
         final RedisRequests requests;
         final RedisChannel channel;
 
-        /** @param password or null
-         * @param own those that were used at this server */
+        /** @param own those that were used at this server */
         Redis(
-                URI uri,
-                String password,
+                RedisAddress address,
                 UsedTokens own,
                 Duration leeway,
                 Broadcaster broadcaster,
                 EventLog events) {
             this.own = own;
             this.leeway = leeway;
-            RedisAddress address = RedisAddress.of(uri, password);
-            String path = uri.getPath().replaceFirst("^/", "");
+            String path = address.uri.getPath().replaceFirst("^/", "");
             prefix = path.isEmpty() ? "nano-stream" : path;
+            timeout = address.times.timeout;
             requests = new RedisRequests(address, events);
             channel = new RedisChannel(address, prefix + ":feed", broadcaster, this::report, events);
         }
@@ -4911,7 +4931,7 @@ public final class NanoStreamWs {
             long until = (long) seconds * 1000 + leeway.toMillis();
             Object reply = requests.ask("SET", prefix + ":used:" + mac, 1, "NX", "PXAT", until);
             if (reply == null) throw new Refusal(Rejection.TOKEN_USED);
-            if (!reply.equals("OK")) throw RedisRequests.refusal("an unexpected reply");
+            if (!reply.equals("OK")) throw requests.unexpected();
             own.claim(claims); // what was used here stays used, even if Redis has forgotten it
         }
 
@@ -4926,7 +4946,7 @@ public final class NanoStreamWs {
             } else {
                 before = message.at(0);
             }
-            long end = System.nanoTime() + RespConnection.TIMEOUT * 1_000_000L;
+            long end = System.nanoTime() + timeout * 1_000_000L;
             long number = publish(before, behind);
             while (number == 0) {
                 if (System.nanoTime() > end)
@@ -4946,7 +4966,7 @@ public final class NanoStreamWs {
                 2, prefix + ":state", prefix + ":servers",
                 channel.channel, before, behind, MAX_BEHIND);
             if (reply instanceof Long number) return number;
-            throw RedisRequests.refusal("an unexpected reply");
+            throw requests.unexpected();
         }
 
         String ailment() {
@@ -4975,8 +4995,8 @@ public final class NanoStreamWs {
 
         /** The others do not wait for this server any more. */
         void close() {
-            requests.send("HDEL", prefix + ":servers", server);
-            channel.close();
+            channel.close(); // first: it reports
+            requests.send("HDEL", prefix + ":servers", server).join();
             requests.close();
         }
     }
@@ -5850,8 +5870,8 @@ public final class NanoStreamWs {
         }
 
         Redis redis() {
-            String password = settings.environment.get("NANO_STREAM_REDIS_PASSWORD");
-            return new Redis(settings.redis, password, usedTokens, settings.leeway, broadcaster, events);
+            RedisAddress address = RedisAddress.of(settings.redis, settings.environment);
+            return new Redis(address, usedTokens, settings.leeway, broadcaster, events);
         }
 
         Conditions conditions(Instant start) {
