@@ -1,6 +1,5 @@
 import static org.junit.jupiter.api.Assertions.*;
 
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
@@ -26,20 +25,7 @@ class BehindNginxTest extends BehindAProxy {
         snippet = ProxyInFront.with(snippet, "/var/log/nginx", folder);
         snippet = ProxyInFront.with(snippet, "127.0.0.1:8080", "127.0.0.1:" + server.port());
         snippet = ProxyInFront.with(snippet, "proxy_read_timeout 90s", "proxy_read_timeout 900ms"); // 3 x --ping
-        String temporary = "client_body proxy fastcgi uwsgi scgi".replaceAll("\\w+", "$0_temp_path " + folder + "/$0;");
-        Path file = Files.writeString(folder.resolve("nginx.conf"), """
-            daemon off;
-            error_log start.log;
-            worker_processes 1;
-            user %s;
-            pid nginx.pid;
-            events { worker_connections 64; }
-            http {
-            %s
-            %s
-            }
-            """.formatted(System.getProperty("user.name"), temporary, snippet));
-        List<String> command = List.of(program, "-p", folder.toString(), "-c", file.toString());
+        List<String> command = ProxyInFront.nginx(program, folder, 64, snippet);
         proxy = new ProxyInFront(folder, port, ProxyInFront.certified(folder), command);
     }
 

@@ -126,6 +126,27 @@ final class ProxyInFront implements AutoCloseable {
         return text.replace(piece, replacement.toString());
     }
 
+    /** What starts an nginx of one worker.
+     * @param folder for its files
+     * @param connections of the worker, two of them for a listener
+     * @param http what it is configured with */
+    static List<String> nginx(String program, Path folder, int connections, String http) throws IOException {
+        String temporary = "client_body proxy fastcgi uwsgi scgi".replaceAll("\\w+", "$0_temp_path " + folder + "/$0;");
+        Path file = Files.writeString(folder.resolve("nginx.conf"), """
+            daemon off;
+            error_log start.log;
+            worker_processes 1;
+            user %s;
+            pid nginx.pid;
+            events { worker_connections %d; }
+            http {
+            %s
+            %s
+            }
+            """.formatted(System.getProperty("user.name"), connections, temporary, http));
+        return List.of(program, "-p", folder.toString(), "-c", file.toString());
+    }
+
     static int freePort() throws IOException {
         try (ServerSocket free = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
             return free.getLocalPort();
