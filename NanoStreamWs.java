@@ -4765,7 +4765,8 @@ public final class NanoStreamWs {
         private long reported;      // bytes
         private long reportedAt;    // ns
 
-        /** @param report told up to which byte of all messages this server has broadcast them */
+        /** @param report told up to which byte of all messages this server has broadcast them, and 0 where it
+         * begins to get them */
         RedisChannel(
                 RedisAddress address,
                 String channel,
@@ -4799,10 +4800,12 @@ public final class NanoStreamWs {
             if (reply instanceof IOException e) throw e;
             if (!(reply instanceof List<?> elements)) throw RespConnection.noRedis();
             if (elements.size() < 3) return;
-            if (elements.getLast() instanceof byte[] payload)
+            if (elements.getLast() instanceof byte[] payload) {
                 deliver(payload);
-            else
-                up();
+                return;
+            }
+            report.accept(0); // what it has missed does not come any more: nobody shall wait for that
+            up();
         }
 
         void deliver(byte[] payload) {
@@ -4920,9 +4923,15 @@ public final class NanoStreamWs {
             channel.thread.start();
         }
 
+        /** @param bytes 0 takes back what was told before */
         void report(long bytes) {
-            requests.send("EVAL", REPORT, 1, prefix + ":servers", server, bytes);
+            if (bytes == 0)
+                takeBack();
+            else
+                requests.send("EVAL", REPORT, 1, prefix + ":servers", server, bytes);
         }
+
+        CompletableFuture<Object> takeBack() { return requests.send("HDEL", prefix + ":servers", server); }
 
         @Override
         public void claim(Claims claims) throws Refusal {
@@ -4996,7 +5005,7 @@ public final class NanoStreamWs {
         /** The others do not wait for this server any more. */
         void close() {
             channel.close(); // first: it reports
-            requests.send("HDEL", prefix + ":servers", server).join();
+            takeBack().join();
             requests.close();
         }
     }

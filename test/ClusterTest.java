@@ -522,6 +522,33 @@ class ClusterTest {
     }
 
     @Test
+    @DisplayName("after 5 s nobody waits any more for a server that stands still; Redis gives it up before it keeps "
+        + "much, and what it lost is counted")
+    void goesOnWithoutAServerThatStandsStill() throws Exception {
+        ServerProcess other = process();
+        List<Taker> takers = andOneThatStops(other);
+        RedisServer.signal(other.process, "STOP");
+        List<Load> loads = Stream.generate(() -> load(servers.getFirst(), 64 * 1024)).limit(4).toList();
+        loads.forEach(Load::awaitRefused);
+        long most = 0;
+        while (!redis.ask("PUBSUB", "NUMSUB", "nano-stream:feed").endsWith("1"))
+            most = Math.max(most, redis.largestBuffer());
+        for (Load load : loads)
+            load.end();
+        assertTrue(most < 33 * MIB, most + " bytes");
+        RedisServer.signal(other.process, "CONT");
+        other.await("for the channel is up again");
+        assertEquals(200, servers.getFirst().post("the end"));
+        for (Taker taker : takers)
+            taker.await("the end");
+        other.await("for the channel: \\d+ messages were lost");
+        double lost = figure(other.feedPort(), LOST);
+        assertTrue(lost > 0);
+        assertEquals(takers.getFirst().texts.size(), takers.getLast().texts.size() + lost);
+        assertSameOrder(takers);
+    }
+
+    @Test
     @DisplayName("behind nginx, as the README has it, the page and a thousand listeners work")
     void worksBehindNginx() throws Exception {
         String program = ProxyInFront.program("nginx");
