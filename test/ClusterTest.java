@@ -28,6 +28,8 @@ import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 @Tag("slow")
 @DisplayName("A cluster: servers that share used tokens and the stream by a redis-server")
@@ -597,6 +599,28 @@ class ClusterTest {
         String pass = Readme.command("http://stream/");
         snippet = ProxyInFront.with(snippet, "proxy_pass http://127.0.0.1:8080/;", pass);
         return ProxyInFront.nginx(program, folder, 4_096, upstream + snippet);
+    }
+
+    @ParameterizedTest
+    @DisplayName("the README's user can do what is needed, and the log says what one cannot do that has less")
+    @ValueSource(strings = {"", "+ping", "+set", "+eval", "+subscribe", "+publish", "+time", "+hset", "+hmget",
+        "+hgetall", "+hdel", "~nano-stream:*", "&nano-stream:feed"}) // without +info and +expire all works
+    void needsEachRight(String without) throws Exception {
+        String configuration = RedisServer.configuration();
+        if (!without.isEmpty())
+            configuration = ProxyInFront.with(configuration, " " + without + " ", " ");
+        try (RedisServer guarded = new RedisServer(Files.createDirectory(folder.resolve("guarded")), configuration);
+             TestServer server = new TestServer("--secret=" + TestServer.SECRET, "--redis=" + url(guarded.port))) {
+            TestServer.await("it has tried", () -> server.log().lines()
+                .filter(line -> line.contains("for requests is ") || line.contains("for the channel is ")).count() > 1);
+            assertEquals("1", guarded.ask("HSET", "nano-stream:servers", "one that has gone", "0 1"));
+            int admitted = GuardedServer.knock(server, "/?t=" + TestToken.fresh(server));
+            int taken = server.post("hello");
+            if (without.isEmpty())
+                assertEquals("101 200", admitted + " " + taken);
+            else
+                server.awaitLog("what the user has to be allowed");
+        }
     }
 
     /** What a Nano node posts. */
