@@ -18,7 +18,8 @@ BARE    ?= .build/bare
 JUNIT   := .build/junit-platform-console-standalone-1.13.4.jar
 SHA256  := 3fdfc37e29744a9a67dd5365e81467e26fbde0b7aa204e6f8bbe79eeaa7ae892
 
-.PHONY: run help build demo listen test test-slow fuzz soak echo bench bench-stuck bench-attack audit check-bare clean
+.PHONY: run help build demo cluster listen test test-slow fuzz soak echo bench bench-stuck bench-attack audit \
+  check-bare clean
 
 run: build # the server, with a new secret and a link that shows the stream; other options: ARGS="--secret --port 8081"
 	@exec $(JAVA) $(JVM) -jar .build/nano-stream-ws.jar $(ARGS)
@@ -31,13 +32,17 @@ build: .build/nano-stream-ws.jar # the classes that `make run` starts: java -jar
 demo: # the server on this machine alone, open to all, and blocks such as a Nano node posts
 	@exec test/tools/demo.sh $(JAVA) $(FEED) $(PORTS)
 
+cluster: PORT := 8080
+cluster: build # three servers that share a Redis, behind nginx, and such blocks; another port: make cluster PORT=8090
+	@exec test/tools/cluster.sh $(PORT) $(JAVA) $(JVM) -jar .build/nano-stream-ws.jar
+
 listen: # prints what a listener gets: make listen URL=ws://127.0.0.1:8080/
 	@exec $(JAVA) test/tools/Listen.java $(URL)
 
 test: .build/tests # all tests but the slow ones
 	@test/tools/run.sh $(JAVA) $(JUNIT) --exclude-tag=slow
 
-test-slow: .build/tests # those that take their time, or another program: TLS, nginx, Caddy, node, systemd
+test-slow: .build/tests # those that take their time, or another program: nginx, Caddy, node, systemd, Redis
 	@test/tools/run.sh $(JAVA) $(JUNIT) --include-tag=slow
 
 fuzz: .build/tests # new inputs for SECONDS=60; with SEED=n, beginning with the one that is made from n
