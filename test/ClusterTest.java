@@ -392,6 +392,8 @@ class ClusterTest {
             assertTrue(taker.isThere);
         }
         assertSameOrder(takers);
+        int taken = loads.stream().mapToInt(load -> load.taken.size()).sum();
+        assertTrue(redis.number() > taken, "Redis knows of all that it took");
         for (int i = 0; i < servers.size(); i++) {
             int feed = servers.get(i).feedPort();
             assertEquals(takers.get(i).texts.size(), figure(feed, CAME));
