@@ -4399,7 +4399,7 @@ public final class NanoStreamWs {
             try {
                 socket.startHandshake();
             } catch (SSLException e) { // it may repeat what a certificate says
-                throw new IOException("TLS failed: " + EventLog.quote(e.getMessage()));
+                throw new IOException("TLS failed: " + EventLog.quote(String.valueOf(e.getMessage())));
             }
             return socket;
         }
@@ -4582,7 +4582,7 @@ public final class NanoStreamWs {
         final Thread thread = Thread.ofVirtual().name("redis").unstarted(this::run);
         volatile boolean isUp;
         private volatile boolean closed;
-        private volatile RespConnection last = new RespConnection();
+        volatile RespConnection last = new RespConnection();
         // thread only:
         private int pause;          // ms
         private long since;         // ns: when it went up or down; 0 until it was up
@@ -4611,7 +4611,7 @@ public final class NanoStreamWs {
                     IOException why = e instanceof SocketTimeoutException ? LATE : e;
                     if (connection.reason != null)
                         why = connection.reason;
-                    failed(why.getMessage());
+                    failed(String.valueOf(why.getMessage())); // it may be null
                 }
                 int millis = ThreadLocalRandom.current().nextInt(pause / 2, pause); // not all at once
                 LockSupport.parkNanos(millis * 1_000_000L);
@@ -4641,9 +4641,6 @@ public final class NanoStreamWs {
             if (!told && !closed)
                 events.add(Event.SHARED, name + " is down, and is tried again: " + why);
         }
-
-        /** What goes on with this connection cannot be right any more. */
-        void giveUp(IOException why) { last.giveUp(why); }
 
         void close() {
             closed = true;
@@ -4694,12 +4691,12 @@ public final class NanoStreamWs {
 
         void giveUpIfLate(Object reply) {
             if (reply == LATE)
-                giveUp(LATE);
+                last.giveUp(LATE);
         }
 
         /** A reply that is none to this request: those behind it may be others' as well. */
         Refusal unexpected() {
-            giveUp(RespConnection.noRedis());
+            last.giveUp(RespConnection.noRedis());
             return refusal("an unexpected reply");
         }
 
@@ -4900,7 +4897,6 @@ public final class NanoStreamWs {
             redis.call('EXPIRE', KEYS[1], 60)
             """;
         final String prefix;
-        final int timeout; // ms
         final String server = Long.toHexString(new SecureRandom().nextLong());
         final UsedTokens own;
         final Duration leeway;
@@ -4918,7 +4914,6 @@ public final class NanoStreamWs {
             this.leeway = leeway;
             String path = address.uri.getPath().replaceFirst("^/", "");
             prefix = path.isEmpty() ? "nano-stream" : path;
-            timeout = address.times.timeout;
             requests = new RedisRequests(address, events);
             channel = new RedisChannel(address, prefix + ":feed", broadcaster, this::report, events);
         }
@@ -4960,7 +4955,7 @@ public final class NanoStreamWs {
             } else {
                 before = message.at(0);
             }
-            long end = System.nanoTime() + timeout * 1_000_000L;
+            long end = System.nanoTime() + requests.address.times.timeout * 1_000_000L;
             long number = publish(before, behind);
             while (number == 0) {
                 if (System.nanoTime() > end)

@@ -455,6 +455,7 @@ class LayersTest {
             assertTrue(loaded.contains("NanoStreamWs$Listener"), "the log has what is loaded: " + loaded);
             List<String> parts = source().binaryNamesOfPartsThatAreOff();
             assertTrue(parts.contains("NanoStreamWs$LineFeed"), "standard input is off: " + parts);
+            assertTrue(parts.contains("NanoStreamWs$RedisLink"), "Redis is off: " + parts);
             assertTrue(source().binaryNames(2).contains("NanoStreamWs$NanoBlocks"), "Nano blocks are a part");
             assertFalse(parts.contains("NanoStreamWs$NanoBlocks"), "Nano blocks are never off");
             loaded.removeIf(name -> parts.stream().noneMatch(part -> (name + '$').startsWith(part + '$')));

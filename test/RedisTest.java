@@ -27,6 +27,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -986,6 +987,31 @@ class RedisTest {
                 String answer = knock(server, TestToken.fresh(server));
                 assertTrue(answer.startsWith("HTTP/1.1 401 Unauthorized\r\n"), answer);
                 server.awaitLog("Token has already been used");
+            }
+        }
+
+        @Test
+        @Tag("slow")
+        @DisplayName("refuses a listener after a second where Redis is silent, and nobody else waits for it")
+        void refusesWhatIsLate() throws Exception {
+            try (TestServer server = server(); RawClient client = new RawClient(server.port());
+                 RawClient listener = RawClient.admitted(server.port(), "/?t=" + TestToken.fresh(server))) {
+                fake.deaf = true;
+                String token = TestToken.fresh(server);
+                long start = System.nanoTime();
+                client.send(RawClient.handshake("/?t=" + token));
+                listener.send(RawClient.frame(0x89, "meanwhile"));
+                assertEquals("meanwhile", listener.frame().text());
+                String answer = client.answer();
+                assertTrue(answer.startsWith("HTTP/1.1 503 "), answer);
+                assertEquals("5", RawClient.field(answer, "Retry-After"));
+                assertTrue(System.nanoTime() - start >= 990_000_000L);
+                assertTrue(server.server.door.places().get() == 1, "its place is free");
+                fake.deaf = false;
+                server.awaitLog("for requests is up again");
+                // It was taken all the same: the first one to ask did not get in, and no other one does.
+                assertTrue(knock(server, token).startsWith("HTTP/1.1 401 "));
+                assertTrue(knock(server, TestToken.fresh(server)).startsWith("HTTP/1.1 101 "));
             }
         }
 
