@@ -4709,6 +4709,7 @@ public final class NanoStreamWs {
             try {
                 answer(connection);
             } finally {
+                connection.close(); // first: a write that blocks holds the lock
                 switchTo(null);
             }
         }

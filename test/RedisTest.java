@@ -607,6 +607,21 @@ class RedisTest {
         }
 
         @Test
+        @DisplayName("nor does a write that blocks when what answers is no Redis any more")
+        void isNotKeptByABlockedWriteThatIsAnswered() throws Exception {
+            up();
+            fake.deaf = true;
+            String text = "x".repeat(NanoStreamWs.Limits.MAX_MESSAGE);
+            List<CompletableFuture<NanoStreamWs.Refusal>> messages = IntStream.range(0, 20)
+                .mapToObj(number -> concurrently(() -> shared.publish(text))).toList();
+            TestServer.await("all wait, one of them in its write", () -> shared.redis.requests.writing.getQueueLength()
+                + shared.redis.requests.pending.size() == messages.size());
+            FakeRedis.send(fake.requests("INFO").getFirst().from(), "nonsense\r\n");
+            for (CompletableFuture<NanoStreamWs.Refusal> message : messages)
+                assertUnasked(message.get(), "it is not connected");
+        }
+
+        @Test
         void takesNoReplyThatNobodyAskedFor() throws Exception {
             up();
             assertNull(shared.claim(token(1)));
