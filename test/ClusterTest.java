@@ -638,6 +638,26 @@ class ClusterTest {
         }
     }
 
+    @Test
+    @DisplayName("servers with another prefix share the Redis, and nothing else")
+    void keepsPrefixesApart() throws Exception {
+        String secret = "--secret=" + TestServer.SECRET;
+        TestServer server = server(secret);
+        String other = "redis://:" + RedisServer.ADMIN + "@127.0.0.1:" + redis.port + "/other";
+        try (TestServer stranger = new TestServer(secret, "--redis=" + other)) {
+            stranger.awaitLog("for requests is up");
+            stranger.awaitLog("for the channel is up");
+            String token = "/?t=" + TestToken.fresh(server);
+            List<Taker> takers = List.of(taker(server.port(), token), taker(stranger.port(), token));
+            assertEquals(200, server.post("here"));
+            assertEquals(200, stranger.post("there"));
+            takers.getFirst().await("here");
+            takers.getLast().await("there");
+            assertEquals(List.of("here"), takers.getFirst().texts);
+            assertEquals(List.of("there"), takers.getLast().texts);
+        }
+    }
+
     /** What a Nano node posts. */
     private static String callback(int number) {
         return "{\"account\":\"nano_1\",\"hash\":\"" + number + "\",\"block\":\"{\\\"type\\\":\\\"state\\\"}\"}";

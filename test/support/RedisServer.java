@@ -10,7 +10,8 @@ import java.util.List;
 final class RedisServer implements AutoCloseable {
     /** Of the README's user, as a server's --redis has them. */
     static final String USER = "nano-stream:PASSWORD";
-    private static final String ADMIN = "ANOTHER-PASSWORD";
+    /** The password of the user that may do everything. */
+    static final String ADMIN = "ANOTHER-PASSWORD";
 
     final int port = ProxyInFront.freePort();
     private final Path folder;
