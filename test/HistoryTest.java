@@ -227,6 +227,20 @@ class HistoryTest {
                 assertEquals("", history(server, "last=9"));
             }
         }
+
+        @Test
+        @DisplayName("a message may have been seen before the rehearsal, by another clock that is slower")
+        void hasNoTimeOfTheRehearsal() throws Exception {
+            try (TestServer server = new TestServer()) {
+                server.server.rehearse();
+                long earlier = 1_000_000; // a second after 1970
+                server.server.broadcaster.publish(seen -> {
+                    assertEquals(earlier, seen);
+                    return "earlier".getBytes(UTF_8);
+                }, earlier);
+                assertEquals("earlier", history(server, "since=1"));
+            }
+        }
     }
 
     @Nested
