@@ -489,6 +489,22 @@ class ClusterTest {
         }
     }
 
+    @Test
+    @DisplayName("when Redis has lost its data, the log says so, the stream goes on, and a server knows whom it admitted")
+    void warnsWhenRedisHasLostItsData() throws Exception {
+        TestServer server = server("--secret=" + TestServer.SECRET);
+        String token = "/?t=" + TestToken.fresh(server);
+        Taker taker = taker(server.port(), token);
+        for (int i = 0; i < 3; i++)
+            assertEquals(200, server.post("before " + i));
+        assertEquals("OK", redis.ask("FLUSHALL"));
+        assertEquals(200, server.post("behind"));
+        taker.await("behind");
+        assertEquals(List.of("before 0", "before 1", "before 2", "behind"), taker.texts);
+        server.awaitLog("counts anew: Redis has lost its data, used tokens too");
+        assertEquals(401, GuardedServer.knock(server, token));
+    }
+
     private ServerProcess process() throws Exception {
         ServerProcess process = ServerProcess.of("--host=127.0.0.1", "--port=0", "--feed=http://127.0.0.1:0/",
             "--redis=" + url(redis.port));
