@@ -4425,13 +4425,14 @@ public final class NanoStreamWs {
 
         /** Behind a comma, Redis repeats what it was sent, a password as well: that is not told. */
         RedisException(String text) {
-            super(EventLog.quote(text.split(",", 2)[0]) + ADVICE.getOrDefault(code(text), ""));
+            super(EventLog.quote(text.split(",", 2)[0]) + advice(text));
         }
 
-        static String code(String text) {
+        static String advice(String text) {
             // Up to Redis 7.0 the lack of a right has no code of its own in a script.
             boolean inScript = text.startsWith("ERR The user executing the script can't ");
-            return inScript ? "NOPERM" : text.split(" ", 2)[0];
+            String code = inScript ? "NOPERM" : text.split(" ", 2)[0];
+            return ADVICE.getOrDefault(code, "");
         }
 
         /** Whether what it is connected to is no primary any more. */
