@@ -4425,7 +4425,7 @@ public final class NanoStreamWs {
 
         /** Behind a comma, Redis repeats what it was sent, a password as well: that is not told. */
         RedisException(String text) {
-            super(EventLog.quote(text.split(",", 2)[0]) + advice(text));
+            super(EventLog.quote(text.replaceFirst(",.*", "")) + advice(text));
         }
 
         static String advice(String text) {
