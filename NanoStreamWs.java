@@ -2683,8 +2683,20 @@ public final class NanoStreamWs {
         void publish(byte[] message) throws Refusal;
     }
 
+    /** How a feed is.
+     * @param up whether messages can come
+     * @param words what /healthz says of it, in ASCII and for everybody to read, or ""
+     * @param connections how many it has made
+     * @param missed ms without one, if it needs one */
+    record FeedState(boolean up, String words, long connections, long missed) { }
+
     /** A feed. */
     interface Source {
+        /** What log lines and figures call it: no secret. */
+        String name();
+
+        FeedState state();
+
         /** Begins to take messages. */
         void start();
 
@@ -2859,6 +2871,7 @@ public final class NanoStreamWs {
 
     /** Takes messages by POST, one after the other on each connection. */
     record PostFeed(
+            String name, // its host as it was written, and its port
             Acceptor acceptor,
             String path, // the only one that is taken, decoded; / takes any
             Publisher publisher,
@@ -2870,7 +2883,19 @@ public final class NanoStreamWs {
         static final byte[] CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n".getBytes(ISO_8859_1);
 
         @Override
-        public void start() { acceptor.start(this::takeAll); }
+        public FeedState state() { return new FeedState(true, "", 0, 0); }
+
+        @Override
+        public void start() {
+            acceptor.start(this::takeAll);
+            boolean anyPath = path.equals("/");
+            String more = anyPath ? "" : "... (that path alone, maybe a secret, so it is not shown)";
+            events.add(Event.START, "feed takes POSTs to http://" + name + '/' + more);
+            boolean loopback = acceptor.server.getInetAddress().isLoopbackAddress();
+            if (anyPath && !loopback)
+                events.add(Event.WARNING, "every client that reaches " + name + " can publish: use a "
+                    + "loopback address, or a path that cannot be guessed");
+        }
 
         @Override
         public boolean drain() { return acceptor.drain(); }
@@ -3400,11 +3425,16 @@ public final class NanoStreamWs {
 
     /** Whether the server is well. */
     static class Health {
+        final List<Source> feeds; // filled before the start
         /** Each says what is wrong, in ASCII and for everybody to read, or null. Filled before the start. */
         final List<Supplier<String>> checks = new ArrayList<>();
 
+        Health(List<Source> feeds) { this.feeds = feeds; }
+
         List<String> ailments() {
             List<String> ailments = new ArrayList<>();
+            if (feeds.stream().noneMatch(feed -> feed.state().up))
+                ailments.add("no feed is up");
             for (Supplier<String> check : checks) {
                 String ailment = check.get();
                 if (ailment != null)
@@ -3414,10 +3444,15 @@ public final class NanoStreamWs {
         }
 
         byte[] answer(Instant now) {
-            List<String> ailments = ailments();
-            boolean well = ailments.isEmpty();
+            List<String> words = ailments();
+            boolean well = words.isEmpty();
             String status = well ? "200 OK" : "503 Service Unavailable";
-            String body = well ? "ok" : String.join("; ", ailments);
+            if (well)
+                words.add("ok");
+            for (Source feed : feeds)
+                words.add(feed.state().words);
+            words.removeIf(String::isEmpty);
+            String body = String.join("; ", words);
             return Http.response(status, Fields.UNCACHED, "text/plain", body, now);
         }
     }
@@ -3652,6 +3687,15 @@ public final class NanoStreamWs {
         String feeds() {
             Map<String, Long> buckets = waits.buckets(); // read once: their sum is that of the last
             return """
+                # HELP nanostream_feed_up 1 while messages can come, else 0.
+                # TYPE nanostream_feed_up gauge
+                %s
+                # HELP nanostream_feed_connections_total Connections that the feed has made.
+                # TYPE nanostream_feed_connections_total counter
+                %s
+                # HELP nanostream_feed_missed_seconds_total Time without the connection that the feed needs.
+                # TYPE nanostream_feed_missed_seconds_total counter
+                %s
                 # HELP nanostream_feed_messages_total Messages that were taken.
                 # TYPE nanostream_feed_messages_total counter
                 %s
@@ -3670,6 +3714,10 @@ public final class NanoStreamWs {
                 nanostream_post_wait_seconds_sum %s
                 nanostream_post_wait_seconds_count %s
                 """.formatted(
+                    samples("nanostream_feed_up{feed=", each(state -> state.up ? 1 : 0)),
+                    samples("nanostream_feed_connections_total{feed=", each(FeedState::connections)),
+                    samples("nanostream_feed_missed_seconds_total{feed=",
+                        each(state -> decimal(state.missed, 3))),
                     samples("nanostream_feed_messages_total{feed=", messages),
                     samples("nanostream_feed_bytes_total{feed=", bytes),
                     samples("nanostream_feed_last_message_timestamp_seconds{feed=", last),
@@ -3677,6 +3725,14 @@ public final class NanoStreamWs {
                     samples("nanostream_post_wait_seconds_bucket{le=", buckets),
                     decimal(waits.sum.sum(), 9),
                     buckets.get("+Inf"));
+        }
+
+        /** A figure of each feed, by its name. */
+        Map<String, Object> each(Function<FeedState, Object> figure) {
+            Map<String, Object> figures = new LinkedHashMap<>();
+            for (Source feed : health.feeds)
+                figures.put(feed.name(), figure.apply(feed.state()));
+            return figures;
         }
 
         String stream() {
@@ -4263,13 +4319,40 @@ public final class NanoStreamWs {
     // Implements: Source (14).
     // When it fails: the log says so; if there is no other feed, the server ends.
 
+    /** Where a feed's messages go if nobody waits for an answer: a refusal is told to the log alone. */
+    record Intake(String name, Outlet outlet, EventLog events) {
+        void take(byte[] message) {
+            try {
+                if (message.length > Limits.MAX_MESSAGE) throw Refusal.tooLarge();
+                outlet.publish(message);
+            } catch (Refusal refusal) {
+                events.refused(Event.FEED, name + " refused", refusal);
+            }
+        }
+    }
+
     /** Takes the lines of an input, a message each, until it ends. */
-    record LineFeed(
-            InputStream source,
-            Outlet outlet,
-            EventLog events,
-            Consumer<Boolean> atEnd // told when the input has ended, and whether by a failure
-    ) implements Source {
+    static class LineFeed implements Source {
+        final InputStream source;
+        final Intake intake;
+        final EventLog events;
+        final Consumer<Boolean> atEnd;
+        private volatile boolean ended;
+
+        /** @param atEnd told when the input has ended, and whether by a failure */
+        LineFeed(InputStream source, Intake intake, Consumer<Boolean> atEnd) {
+            this.source = source;
+            this.intake = intake;
+            this.atEnd = atEnd;
+            events = intake.events;
+        }
+
+        @Override
+        public String name() { return intake.name; }
+
+        @Override
+        public FeedState state() { return new FeedState(!ended, "", 0, 0); }
+
         @Override
         public void start() {
             events.add(Event.START, "feed - takes lines from standard input");
@@ -4293,6 +4376,7 @@ public final class NanoStreamWs {
                 failed = true;
                 events.add(Event.FEED, "failed", "- has failed: " + e.getMessage());
             }
+            ended = true;
             atEnd.accept(failed);
         }
 
@@ -4331,13 +4415,8 @@ public final class NanoStreamWs {
             boolean cr = message.length > 0 && message[message.length - 1] == '\r';
             if (cr)
                 message = Arrays.copyOf(message, message.length - 1);
-            if (message.length == 0) return; // an empty line is no message
-            try {
-                if (message.length > Limits.MAX_MESSAGE) throw Refusal.tooLarge();
-                outlet.publish(message);
-            } catch (Refusal refusal) {
-                events.refused(Event.FEED, "- refused", refusal);
-            }
+            if (message.length > 0) // an empty line is no message
+                intake.take(message);
         }
     }
 
@@ -5809,7 +5888,7 @@ public final class NanoStreamWs {
         final UsedTokenTable usedTokens;
         final Translation translation = new NanoBlocks();
         final List<Source> feeds = new ArrayList<>();
-        final Health health = new Health();
+        final Health health = new Health(feeds);
         final Pulse pulse;
         Metrics metrics;
         final ReentrantLock closing = new ReentrantLock();
@@ -5906,7 +5985,7 @@ public final class NanoStreamWs {
             Publisher publisher = new Publisher(early, new NanoBlocks(), bytes -> { });
             LongConsumer waited = new Waits();
             Function<EventLog, Acceptor.Handler> feed = log ->
-                postFeed(door.acceptor, "/", publisher, waited, log)::takeAll;
+                postFeed("", door.acceptor, "/", publisher, waited, log)::takeAll;
             Rehearsal.Visitors visitors = tls == null ? Rehearsal.TCP : tls::visit;
             Rehearsal.run(door, feed, this::token, visitors);
             metrics.forget();
@@ -5934,22 +6013,8 @@ public final class NanoStreamWs {
             String address = page().replaceFirst("http", "ws");
             events.add(Event.START,
                 "listeners connect to " + address + ", " + door.maxListeners + " at most");
-            for (int i = 0; i < feeds.size(); i++)
-                startFeed(settings.feeds.get(i), feeds.get(i));
+            feeds.forEach(Source::start);
             warn();
-        }
-
-        void startFeed(Feed feed, Source source) {
-            source.start();
-            if (!(source instanceof PostFeed post)) return;
-            String address = feed.host + ':' + post.acceptor.server.getLocalPort();
-            boolean anyPath = feed.path.equals("/");
-            String more = anyPath ? "" : "... (that path alone, maybe a secret, so it is not shown)";
-            events.add(Event.START, "feed takes POSTs to http://" + address + '/' + more);
-            boolean loopback = post.acceptor.server.getInetAddress().isLoopbackAddress();
-            if (anyPath && !loopback)
-                events.add(Event.WARNING, "every client that reaches " + address + " can publish: use a "
-                    + "loopback address, or a path that cannot be guessed");
         }
 
         /** Repeats a task. What it throws is a fault of ours, and must not end the repetition. */
@@ -5974,11 +6039,12 @@ public final class NanoStreamWs {
             if (!feed.isStandardInput()) {
                 Acceptor acceptor = new Acceptor(feed.host, feed.port, events);
                 String name = feed.host + ':' + acceptor.server.getLocalPort(); // its path may be a secret
-                return postFeed(acceptor, feed.path, publisher(name), metrics.waits, events);
+                return postFeed(name, acceptor, feed.path, publisher(name), metrics.waits, events);
             }
             if (LineFeed.isStandardInputClosed())
                 throw new IOException("--feed - wants standard input: it is closed");
-            return new LineFeed(System.in, publisher("-"), events, this::lineFeedEnded);
+            Intake intake = new Intake("-", publisher("-"), events);
+            return new LineFeed(System.in, intake, this::lineFeedEnded);
         }
 
         Publisher publisher(String name) {
@@ -5987,6 +6053,7 @@ public final class NanoStreamWs {
         }
 
         PostFeed postFeed(
+                String name,
                 Acceptor acceptor,
                 String path,
                 Publisher publisher,
@@ -5995,7 +6062,7 @@ public final class NanoStreamWs {
             Map<String, Route> routes = Map.of(
                 "/healthz", health::answer,
                 "/metrics", metrics::answer);
-            return new PostFeed(acceptor, path, publisher, routes, waited, clock, log);
+            return new PostFeed(name, acceptor, path, publisher, routes, waited, clock, log);
         }
 
         void lineFeedEnded(boolean failed) {

@@ -404,7 +404,8 @@ class FeedTest extends SharedServer {
             NanoStreamWs.Publisher publisher =
                 new NanoStreamWs.Publisher(broadcaster, new NanoStreamWs.NanoBlocks(), bytes -> { });
             try (var events = new NanoStreamWs.EventLog(new PrintStream(log, true, UTF_8), InstantSource.system())) {
-                new NanoStreamWs.LineFeed(input, publisher, events, failed -> { }).readLines();
+                NanoStreamWs.Intake intake = new NanoStreamWs.Intake("-", publisher, events);
+                new NanoStreamWs.LineFeed(input, intake, failed -> { }).readLines();
             }
             for (NanoStreamWs.Segment segment = first; segment != null; segment = segment.next)
                 frames.write(segment.bytes, 0, segment.limit());

@@ -508,6 +508,9 @@ class MetricsTest {
                 assertEquals(started + 60, after.get(last.formatted(name)), 0.0001);
                 assertEquals(started, after.get(last.formatted(other)), 0.0001);
                 assertEquals(2, after.get(WAIT + "_count"));
+                assertEquals(2, after.sum("nanostream_feed_up"), "a feed that waits for others is always up");
+                assertEquals(0, after.sum("nanostream_feed_connections_total"));
+                assertEquals(0, after.sum("nanostream_feed_missed_seconds_total"));
             }
         }
 
@@ -517,7 +520,9 @@ class MetricsTest {
             InputStream before = System.in;
             System.setIn(new ByteArrayInputStream("one\ntwo\n\u00ff".getBytes(UTF_8)));
             try (TestServer server = new TestServer("--feed=http://127.0.0.1:0/", "--feed=-")) {
-                await(server, reason(FEED_EVENTS, "ended"), 1);
+                await(server, "nanostream_feed_up{feed=\"-\"}", 0);
+                assertEquals(1, metrics(server).get(reason(FEED_EVENTS, "ended")));
+                assertEquals("ok", RawClient.body(get(server.port(), "/healthz")), "there is another feed");
                 assertEquals(3, metrics(server).get("nanostream_feed_messages_total{feed=\"-\"}"));
                 assertEquals(8, metrics(server).get("nanostream_feed_bytes_total{feed=\"-\"}"));
                 assertEquals(0, metrics(server).get(WAIT + "_count"), "nobody waits for an answer");
