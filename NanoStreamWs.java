@@ -169,6 +169,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Queue;
 import java.util.Set;
@@ -2323,7 +2324,7 @@ public final class NanoStreamWs {
         boolean publish(Message message) throws Refusal;
     }
 
-    /** Turns a message into what listeners get. Most stay as they are. */
+    /** Turns a message into what listeners get, or null for nothing. Most stay as they are. */
     interface Translation { Message translate(byte[] message, String text) throws Refusal; }
 
     /** Is told of each frame of the plain log where it begins, under appending. */
@@ -2863,7 +2864,9 @@ public final class NanoStreamWs {
             } catch (CharacterCodingException e) {
                 throw new Refusal(Rejection.BAD_MESSAGE, "it is not UTF-8");
             }
-            boolean open = broadcast.publish(translation.translate(message, text));
+            Message translated = translation.translate(message, text);
+            if (translated == null) return;
+            boolean open = broadcast.publish(translated);
             if (!open) throw new Refusal(Rejection.DRAINING);
             taken.accept(message.length);
         }
@@ -2992,9 +2995,10 @@ public final class NanoStreamWs {
     }
 
     // ---- 16. Nano blocks ----------------------------------------------------------------------------------
-    // A Nano node's callback is made into the flat object that listeners of this stream have always got.
+    // A Nano node's callback is made into the flat object that listeners of this stream have always got. A
+    // confirmation of its WebSocket becomes the one that the callback of the same block gives.
     //
-    // Off unless: never off, but a message that is no Nano node's callback passes unchanged.
+    // Off unless: never off, but a message that is neither passes unchanged.
     // Touches: nothing; it keeps counts of the last ten minutes.
     // Implements: Translation (13).
     // When it fails: a callback that cannot be read is not broadcast, and the log says why. A POST gets 400.
@@ -3116,10 +3120,14 @@ public final class NanoStreamWs {
         @Override
         public Message translate(byte[] message, String text) throws Refusal {
             Json json = parsed(text);
-            if (!isCallback(json)) return seen -> message;
+            return isCallback(json) ? flat(json) : seen -> message;
+        }
+
+        /** What listeners get of a callback. */
+        Message flat(Json callback) throws Refusal {
             byte[] begun;
             try {
-                begun = begin(json);
+                begun = begin(callback);
             } catch (Json.JsonException e) {
                 throw new Refusal(Rejection.BAD_MESSAGE, "its block cannot be read: " + e.getMessage());
             }
@@ -3222,6 +3230,70 @@ public final class NanoStreamWs {
 
         static Json.JsonException notRaw(String name) {
             return new Json.JsonException("expected a number of raw in " + name);
+        }
+    }
+
+    /** What a server says to which a feed has connected. If it acknowledges the subscription it is a Nano
+     * node, and its confirmations are all that is broadcast. Of any other server every text is. */
+    static class NanoNode implements Translation {
+        final NanoBlocks blocks;
+        final String subscription;
+        private volatile boolean acknowledged;
+
+        /** @param accounts whose blocks it is to send, or none: all. They need no escape in JSON */
+        NanoNode(NanoBlocks blocks, List<String> accounts) {
+            this.blocks = blocks;
+            String filter = accounts.isEmpty() ? ""
+                : ",\"accounts\":[\"" + String.join("\",\"", accounts) + "\"]";
+            // active: those that a node posts. While it catches up it confirms others.
+            subscription = "{\"action\":\"subscribe\",\"topic\":\"confirmation\",\"ack\":true,"
+                + "\"options\":{\"confirmation_type\":\"active\"" + filter + "}}";
+        }
+
+        /** The text that a new connection begins with. */
+        String subscribe() {
+            acknowledged = false; // another server may answer at the address
+            return subscription;
+        }
+
+        boolean isAcknowledged() { return acknowledged; }
+
+        @Override
+        public Message translate(byte[] message, String text) throws Refusal {
+            Json json = NanoBlocks.parsed(text);
+            Map<String, Json> members = members(json);
+            Map<String, Json> confirmed = members(members.get("message"));
+            boolean hasBlock = confirmed.get("block") instanceof Json.Obj;
+            if (hasBlock && is("confirmation", members.get("topic")))
+                return blocks.flat(callback(confirmed));
+            if (is("subscribe", members.get("ack")))
+                acknowledged = true;
+            if (!acknowledged) return seen -> message;
+            if (json == null)
+                throw new Refusal(Rejection.BAD_MESSAGE, "a Nano node sent it, but it is no JSON object");
+            return null;
+        }
+
+        static Map<String, Json> members(Json json) {
+            return json instanceof Json.Obj(var members) ? members : Map.of();
+        }
+
+        static boolean is(String text, Json json) { return new Json.Str(text).equals(json); }
+
+        /** What the node would post of a block that it has confirmed. */
+        static Json callback(Map<String, Json> confirmed) {
+            Map<String, Json> block = new LinkedHashMap<>();
+            block.putAll(members(confirmed.get("block")));
+            Map<String, Json> callback = new LinkedHashMap<>();
+            for (String name : List.of("account", "hash", "amount"))
+                callback.put(name, confirmed.get(name));
+            if (is("send", block.get("subtype")))
+                callback.put("is_send", new Json.Word("true"));
+            callback.put("subtype", block.remove("subtype")); // a legacy block has none
+            callback.values().removeIf(Objects::isNull);
+            block.remove("linked_account");
+            callback.put("block", new Json.Obj(block));
+            return new Json.Obj(callback);
         }
     }
 
