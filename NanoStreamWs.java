@@ -6,8 +6,8 @@
  *     java NanoStreamWs.java --secret          JDK 21 or newer, nothing else
  *     java NanoStreamWs.java --help
  *
- * What it does. Messages come in by HTTP POST (the block callbacks of a Nano node, or any text) or on
- * standard input. Each goes out as one text frame (RFC 6455), over TLS if that is asked for, to every
+ * What it does. Messages come in by HTTP POST (the block callbacks of a Nano node, or any text), on standard
+ * input, or by a WebSocket that this server connects to. Each goes out as one text frame (RFC 6455), over TLS if that is asked for, to every
  * listener. A listener is passive: what it sends is checked and dropped. It is admitted by a JSON Web Token
  * (HS256) that expires and works once, and can ask for the last messages first.
  *
@@ -29,7 +29,7 @@
  * of its own for a while. Two platform threads keep time: they relieve a lane that a blocked write holds up,
  * evict a listener that stays stuck or does not finish a message, ping, sweep used tokens, look whether a
  * lane stands still, and read the certificate again. One platform thread writes the log lines, another reads
- * standard input if that is a feed. A connection's thread writes as well: the answer to the handshake and
+ * standard input if that is a feed. A WebSocket that is a feed has a virtual thread, beside those of the JDK. A connection's thread writes as well: the answer to the handshake and
  * what came into the log meanwhile, then, between two frames of the log, a pong or the answer to a close
  * frame; with TLS, what its protocol asks for, between two records.
  *
@@ -60,7 +60,7 @@
  *         18  Page                  what a browser shows
  *         19  Health and metrics    what a monitor asks for
  *         20  TLS                   listeners connect by wss://
- *         21  Lines                 a feed from standard input
+ *         21  Other feeds           lines of standard input, the texts of a WebSocket server
  *         22  Redis                 several servers share used tokens and the stream
  *         23  Issuer                secrets and tokens for the operator, and what more a token has to say
  *         24  Origins               RFC 6454: which pages may connect
@@ -71,8 +71,6 @@
  *         28  Settings              what the options ask for
  *         29  Server                wiring, timers, drain
  *         30  main
- *
- * (21 will also have a WebSocket as a feed.)
  */
 
 
@@ -119,6 +117,7 @@ import java.lang.UnsupportedOperationException;
 import java.math.BigDecimal;
 import java.math.BigInteger;
 import java.math.RoundingMode;
+import java.net.ConnectException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -129,8 +128,12 @@ import java.net.SocketImpl;
 import java.net.SocketTimeoutException;
 import java.net.URI;
 import java.net.URISyntaxException;
+import java.net.http.HttpClient;
+import java.net.http.WebSocket;
+import java.net.http.WebSocketHandshakeException;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
+import java.nio.channels.UnresolvedAddressException;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.CharsetDecoder;
 import java.nio.charset.CoderResult;
@@ -176,10 +179,12 @@ import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionStage;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ScheduledExecutorService;
@@ -194,6 +199,7 @@ import java.util.concurrent.atomic.DoubleAccumulator;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.IntConsumer;
@@ -3274,11 +3280,15 @@ public final class NanoStreamWs {
             return null;
         }
 
+        /** An object's members; anything else has none. */
         static Map<String, Json> members(Json json) {
             return json instanceof Json.Obj(var members) ? members : Map.of();
         }
 
-        static boolean is(String text, Json json) { return new Json.Str(text).equals(json); }
+        static boolean is(String text, Json json) {
+            Json string = new Json.Str(text);
+            return string.equals(json);
+        }
 
         /** What the node would post of a block that it has confirmed. */
         static Json callback(Map<String, Json> confirmed) {
@@ -3606,7 +3616,9 @@ public final class NanoStreamWs {
             Event.DROPPED, List.of(
                 "max_lag", "write_timeout", "silent", "unfinished", "drain", "fault",
                 "protocol_1002", "protocol_1007", "protocol_1008", "protocol_1009"),
-            Event.FEED, List.of("ended", "failed"));
+            Event.FEED, List.of(
+                "ended", "failed",
+                "connected", "unreachable", "lost", "unacknowledged", "binary"));
         static final String CPU = """
             # HELP process_cpu_seconds_total Processor time.
             # TYPE process_cpu_seconds_total counter
@@ -3660,6 +3672,12 @@ public final class NanoStreamWs {
                 log.messagesSent.reset();
                 log.bytesSent.reset();
             }
+        }
+
+        /** A feed's name, or if there is another of that name, one with a number. */
+        String unique(String name) {
+            boolean taken = messages.containsKey(name);
+            return taken ? name + " (" + (messages.size() + 1) + ')' : name;
         }
 
         /** A feed, whose name is no secret. @return is told the bytes of each message that it has brought */
@@ -4383,13 +4401,16 @@ public final class NanoStreamWs {
         }
     }
 
-    // ---- 21. Lines ----------------------------------------------------------------------------------------
-    // Lines of standard input.
+    // ---- 21. Other feeds (RFC 6455) -----------------------------------------------------------------------
+    // Lines of standard input, and the texts of a WebSocket server, whose protocol is spoken by the JDK
+    // (java.net.http).
     //
-    // Off unless: --feed - is given.
-    // Touches: standard input, which a platform thread reads.
+    // Off unless: --feed - or a --feed with ws:// or wss:// is given.
+    // Touches: standard input, which a platform thread reads; connections to the servers, and the JDK's threads
+    // for them.
     // Implements: Source (14).
-    // When it fails: the log says so; if there is no other feed, the server ends.
+    // When it fails: the log says so. If lines end and there is no other feed, the server ends. A server that is
+    // lost is tried again for ever; what it sends meanwhile is missed, and the log says for how long.
 
     /** Where a feed's messages go if nobody waits for an answer: a refusal is told to the log alone. */
     record Intake(String name, Outlet outlet, EventLog events) {
@@ -4489,6 +4510,245 @@ public final class NanoStreamWs {
                 message = Arrays.copyOf(message, message.length - 1);
             if (message.length > 0) // an empty line is no message
                 intake.take(message);
+        }
+    }
+
+    /** Takes the texts of a WebSocket server, a message each. */
+    static class WebSocketFeed implements Source {
+        static final int LONGEST = 60;  // s between two tries
+        static final int OPENING = 10;  // s for the opening handshake
+        static final int ANSWER = 5;    // s for the answer to the greeting, and to the first ping
+        static final Duration PING = Duration.ofSeconds(30); // between two, if listeners get none
+
+        /** The server.
+         * @param greeting makes the text that each connection begins with
+         * @param answered whether the server has answered that */
+        record Peer(URI address, Supplier<String> greeting, BooleanSupplier answered) { }
+
+        final Intake intake;
+        final EventLog events;
+        final Peer peer;
+        final Duration ping;
+        final Duration second; // 1 s, or less in a test
+        final InstantSource clock;
+        final HttpClient client = HttpClient.newBuilder()
+            .executor(Thread::startVirtualThread)
+            .build();
+        final Thread thread = Thread.ofVirtual().name("feed").unstarted(this::run);
+        private volatile boolean draining;
+        // Changed by the feed's thread alone:
+        private volatile boolean up;
+        private volatile Instant since; // it is up, or not
+        private volatile long connections;
+        private volatile long missed;   // ms, before since
+
+        WebSocketFeed(Intake intake, Peer peer, Duration ping, Duration second, InstantSource clock) {
+            this.intake = intake;
+            this.peer = peer;
+            this.ping = ping.isZero() ? PING : ping;
+            this.second = second;
+            this.clock = clock;
+            events = intake.events;
+            since = clock.instant();
+        }
+
+        @Override
+        public String name() { return intake.name; }
+
+        @Override
+        public FeedState state() {
+            long millis = millisSince();
+            String words = name() + (up ? " has been" : " has not been") + " connected for "
+                + millis / 1000 + " s";
+            return new FeedState(up, words, connections, up ? missed : missed + millis);
+        }
+
+        long millisSince() {
+            long millis = since.until(clock.instant(), ChronoUnit.MILLIS);
+            return Math.max(millis, 0); // the clock may be set back
+        }
+
+        @Override
+        public void start() {
+            events.add(Event.START, "feed connects to " + name());
+            thread.start();
+        }
+
+        /** The server is told, but its answer is not waited for. */
+        @Override
+        public boolean drain() {
+            if (!draining) {
+                draining = true;
+                thread.interrupt();
+            }
+            return !thread.isAlive();
+        }
+
+        @Override
+        public void close() { client.shutdownNow(); }
+
+        /** Connects again and again. Many servers may have lost the same one, so they wait for a random part of
+         * the time between two tries. */
+        void run() {
+            try {
+                int most = 1;
+                while (true) {
+                    boolean lasted = attend();
+                    if (lasted)
+                        most = 1;
+                    double part = (1 + Math.random()) / 2;
+                    Thread.sleep((long) (second.toMillis() * most * part));
+                    most = Math.min(2 * most, LONGEST);
+                }
+            } catch (InterruptedException e) { // see drain
+            }
+        }
+
+        /** Connects, and stays until that is over. @return whether it has lasted for a moment */
+        boolean attend() throws InterruptedException {
+            Link link = new Link();
+            String greeting = peer.greeting.get(); // before the first text can come
+            WebSocket socket;
+            try {
+                socket = client.newWebSocketBuilder()
+                    .connectTimeout(second.multipliedBy(OPENING))
+                    .buildAsync(peer.address, link)
+                    .get();
+            } catch (ExecutionException e) {
+                String why = why(e.getCause());
+                events.add(Event.FEED, "unreachable", name() + " cannot be reached: " + why);
+                return false;
+            }
+            long without = millisSince();
+            missed += without;
+            connections++;
+            since = clock.instant();
+            up = true;
+            String seconds = without / 1000 + " s";
+            events.add(Event.FEED, "connected", name() + " is connected; " + seconds + " were missed");
+            try {
+                socket.sendText(greeting, true);
+                String end = link.hold(socket);
+                events.add(Event.FEED, "lost", name() + " is lost: " + end);
+            } catch (InterruptedException e) {
+                socket.sendClose(CloseCode.GOING_AWAY, "")
+                    .exceptionally(gone -> socket)
+                    .join();
+                throw e;
+            } finally {
+                since = link.heard;
+                up = false;
+            }
+            return link.lasted;
+        }
+
+        /** What went wrong, and what to look at. */
+        static String why(Throwable e) {
+            Throwable cause = e;
+            while (cause.getCause() != null)
+                cause = cause.getCause();
+            if (cause instanceof UnresolvedAddressException)
+                return "its host has no address; look at the name, and at the DNS";
+            if (e instanceof ConnectException)
+                return "nobody accepts the connection; look at the address, and whether the server runs";
+            String text = EventLog.quote(String.valueOf(cause.getMessage()));
+            if (e instanceof WebSocketHandshakeException)
+                return text + "; look at the path, and at whom the server admits";
+            if (e instanceof SSLException)
+                return text + "; look at the certificate, and whether it is wss://";
+            return text;
+        }
+
+        /** A connection. The JDK calls one of its methods after the other. */
+        class Link implements WebSocket.Listener {
+            final StringBuilder text = new StringBuilder();
+            final BlockingQueue<String> ends = new LinkedBlockingQueue<>(); // why it is over
+            private boolean lasted; // for ANSWER at least
+            private volatile int signs; // of life
+            private volatile Instant heard = clock.instant(); // the last of them
+            private volatile boolean asked = true; // for more, as onOpen does
+
+            @Override
+            public CompletionStage<?> onText(WebSocket socket, CharSequence part, boolean last) {
+                asked = false; // while the lanes are behind: the silence is ours then
+                int room = Limits.MAX_MESSAGE + 1 - text.length(); // by one more it is known to be too long
+                text.append(part, 0, Math.min(room, part.length()));
+                if (last)
+                    end();
+                return goOn(socket);
+            }
+
+            /** Publishes a text, and empties it. */
+            void end() {
+                byte[] message = text.toString().getBytes(UTF_8);
+                text.setLength(0);
+                try {
+                    if (!draining)
+                        intake.take(message);
+                } catch (RuntimeException | Error e) { // ends nothing
+                    events.fault(e);
+                }
+            }
+
+            @Override
+            public CompletionStage<?> onBinary(WebSocket socket, ByteBuffer part, boolean last) {
+                if (last)
+                    events.add(Event.FEED, "binary", name() + " sent a binary message; only texts go out");
+                return goOn(socket);
+            }
+
+            @Override
+            public CompletionStage<?> onPing(WebSocket socket, ByteBuffer message) {
+                return goOn(socket); // the JDK answers
+            }
+
+            @Override
+            public CompletionStage<?> onPong(WebSocket socket, ByteBuffer message) {
+                return goOn(socket);
+            }
+
+            CompletionStage<?> goOn(WebSocket socket) {
+                heard = clock.instant();
+                signs++;
+                asked = true;
+                socket.request(1);
+                return null; // what it gave can be used again
+            }
+
+            @Override
+            public CompletionStage<?> onClose(WebSocket socket, int code, String reason) {
+                heard = clock.instant();
+                ends.add("the server closed it with " + code + ' ' + EventLog.quote(reason));
+                return null; // and the JDK answers
+            }
+
+            @Override
+            public void onError(WebSocket socket, Throwable e) {
+                ends.add(why(e));
+            }
+
+            /** Waits until it is over, with pings to see that: what comes close behind the handshake or before an
+             * end without a close frame can leave the JDK deaf. Pings are counted, not time: while this process
+             * itself stood still the server was not silent. @return why it is over */
+            String hold(WebSocket socket) throws InterruptedException {
+                Duration time = second.multipliedBy(ANSWER);
+                int unanswered = 0;
+                while (unanswered < 2) {
+                    int before = signs;
+                    socket.sendPing(ByteBuffer.allocate(0));
+                    String end = ends.poll(time.toNanos(), TimeUnit.NANOSECONDS);
+                    if (end != null) return end;
+                    boolean silent = asked && signs == before;
+                    unanswered = silent ? unanswered + 1 : 0;
+                    if (!lasted && !peer.answered.getAsBoolean())
+                        events.add(Event.FEED, "unacknowledged", name() + " does not acknowledge a "
+                            + "subscription as a Nano node does; its texts are broadcast as they are");
+                    lasted = true;
+                    time = ping;
+                }
+                socket.abort();
+                return "it left two pings unanswered (--ping)";
+            }
         }
     }
 
@@ -5707,17 +5967,31 @@ public final class NanoStreamWs {
         }
     }
 
-    /** Where messages come from: a host as it was written, a port, and a decoded path. Standard input has the
-     * host "-". */
-    record Feed(String host, int port, String path) {
+    /** Where messages come from: a host as it was written, a port, and a decoded path; or a WebSocket server.
+     * Standard input has the host "-".
+     * @param server null if it is none
+     * @param accounts whose blocks a Nano node is to send; none: all */
+    record Feed(
+            String host,
+            int port,
+            String path,
+            URI server,
+            List<String> accounts) {
         static final Pattern FORM = Pattern.compile(
             "http://([0-9A-Za-z_.-]+|\\[[0-9A-Fa-f:.]+])(?::([0-9]{1,5})?)?(/[!-\"$->@-~]*)?");
+        static final Pattern SERVER = Pattern.compile("wss?://[^/?#@]+([/?][!-\"$-~]*)?");
+        static final Pattern ACCOUNTS = Pattern.compile("(?<=[?&])accounts=([^&]*)&?");
+
+        /** One that is no server. */
+        Feed(String host, int port, String path) {
+            this(host, port, path, null, List.of());
+        }
 
         /** A feed. What is wrong is not repeated: the path may be a secret. */
         static Feed parse(String text) throws UsageException {
             if (text.equals("-")) return new Feed("-", 0, "");
             Matcher match = FORM.matcher(text);
-            if (!match.matches()) throw wrong();
+            if (!match.matches()) return ofServer(text);
             String digits = match.group(2) == null ? "80" : match.group(2);
             int port = Integer.parseInt(digits);
             if (port > 65535) throw wrong();
@@ -5729,11 +6003,38 @@ public final class NanoStreamWs {
             }
         }
 
+        /** The accounts are for the subscription, and taken out of the URL. */
+        static Feed ofServer(String text) throws UsageException {
+            Matcher match = ACCOUNTS.matcher(text);
+            List<String> accounts = new ArrayList<>();
+            while (match.find()) {
+                String list = match.group(1);
+                if (!list.matches("\\w+(,\\w+)*"))
+                    throw new UsageException("--feed wants accounts with commas between, as in "
+                        + "ws://[::1]:7078/?accounts=nano_1abc,nano_3def");
+                accounts.addAll(List.of(list.split(",")));
+            }
+            String address = match.replaceAll("").replaceFirst("[?&]$", "");
+            try {
+                URI server = new URI(address).parseServerAuthority();
+                int port = server.getPort(); // -1: that of the scheme
+                boolean valid = port != 0 && port <= 65535;
+                if (!valid || !SERVER.matcher(address).matches()) throw wrong();
+                return new Feed(server.getAuthority(), port, "", server, accounts);
+            } catch (URISyntaxException e) {
+                throw wrong();
+            }
+        }
+
         static UsageException wrong() {
-            return new UsageException("--feed wants http://HOST:PORT/PATH or -");
+            return new UsageException("--feed wants http://HOST:PORT/PATH, or ws://HOST:PORT/PATH or "
+                + "wss://HOST:PORT/PATH (without a _ in the HOST), or -");
         }
 
         boolean isStandardInput() { return host.equals("-"); }
+
+        /** What log lines and figures call a server: without its path. */
+        String name() { return server.getScheme() + "://" + host; }
     }
 
     // ---- 27. Proxies (RFC 9110 §5.3) ----------------------------------------------------------------------
@@ -5806,7 +6107,9 @@ public final class NanoStreamWs {
               --origin LIST            admit only pages of these origins (all): example.com, *.example.com,
                                        https://example.com:8443; comma-separated
               --feed URL               where messages come from (http://127.0.0.1:3000/); may be repeated.
-                                       http://HOST:PORT/PATH: POSTs to it; -: standard input, a line a message
+                                       http://HOST:PORT/PATH: POSTs to it; -: standard input, a line a message;
+                                       ws://HOST:PORT/PATH, wss://...: a Nano node's WebSocket (?accounts=A,B:
+                                       the blocks of these), or any server's texts
               --history N              messages kept for a listener that asks for them (1000), 0: none; at
                                        most half of --max-lag in bytes
               --redis URL              share used tokens and the stream with other servers by Redis:
@@ -5958,7 +6261,7 @@ public final class NanoStreamWs {
         final Recorder recorder;
         final Broadcaster broadcaster;
         final UsedTokenTable usedTokens;
-        final Translation translation = new NanoBlocks();
+        final NanoBlocks blocks = new NanoBlocks();
         final List<Source> feeds = new ArrayList<>();
         final Health health = new Health(feeds);
         final Pulse pulse;
@@ -6108,18 +6411,29 @@ public final class NanoStreamWs {
         }
 
         Source feed(Feed feed) throws IOException {
+            if (feed.server != null) return webSocketFeed(feed);
             if (!feed.isStandardInput()) {
                 Acceptor acceptor = new Acceptor(feed.host, feed.port, events);
                 String name = feed.host + ':' + acceptor.server.getLocalPort(); // its path may be a secret
-                return postFeed(name, acceptor, feed.path, publisher(name), metrics.waits, events);
+                Publisher publisher = publisher(name, blocks);
+                return postFeed(name, acceptor, feed.path, publisher, metrics.waits, events);
             }
             if (LineFeed.isStandardInputClosed())
                 throw new IOException("--feed - wants standard input: it is closed");
-            Intake intake = new Intake("-", publisher("-"), events);
+            Intake intake = new Intake("-", publisher("-", blocks), events);
             return new LineFeed(System.in, intake, this::lineFeedEnded);
         }
 
-        Publisher publisher(String name) {
+        Source webSocketFeed(Feed feed) {
+            NanoNode node = new NanoNode(blocks, feed.accounts);
+            String name = metrics.unique(feed.name());
+            Intake intake = new Intake(name, publisher(name, node), events);
+            WebSocketFeed.Peer peer =
+                new WebSocketFeed.Peer(feed.server, node::subscribe, node::isAcknowledged);
+            return new WebSocketFeed(intake, peer, settings.ping, Duration.ofSeconds(1), clock);
+        }
+
+        Publisher publisher(String name, Translation translation) {
             Broadcast broadcast = redis == null ? broadcaster : redis;
             return new Publisher(broadcast, translation, metrics.feed(name));
         }

@@ -342,7 +342,7 @@ class MetricsTest {
                         assertEquals(name.contains("warnings") ? 1 : 0, after.sum(name), name);
                 assertEquals(0, after.get(WAIT + "_count"));
                 assertEquals(0, after.get("nanostream_used_tokens"));
-                NanoStreamWs.NanoBlocks blocks = (NanoStreamWs.NanoBlocks) server.server.translation;
+                NanoStreamWs.NanoBlocks blocks = server.server.blocks;
                 assertEquals(0, Arrays.stream(blocks.rate.counts).sum(), "nor do tps and tpm");
             }
         }

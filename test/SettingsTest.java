@@ -44,6 +44,7 @@ class SettingsTest {
     /** The feeds as one would write them. */
     private static List<String> feeds(NanoStreamWs.Settings settings) {
         return settings.feeds.stream().map(feed -> feed.isStandardInput() ? "-"
+            : feed.server() != null ? feed.server() + (feed.accounts().isEmpty() ? "" : " of " + feed.accounts())
             : "http://" + feed.host() + ":" + feed.port() + feed.path()).toList();
     }
 
@@ -128,6 +129,14 @@ class SettingsTest {
         feed,          http://nano_feed:3000/,   http://nano_feed:3000/
         feed,          http://h,                 http://h:80/
         feed,          http://h:/x%20y,          http://h:80/x y
+        feed,          ws://[::1]:7078,          ws://[::1]:7078
+        feed,          wss://a-b.example/x%20y,  wss://a-b.example/x%20y
+        feed,          ws://127.0.0.1:1/?t=a.b-c&u, ws://127.0.0.1:1/?t=a.b-c&u
+        feed,          'ws://h:65535?accounts=nano_1a,xrb_3b', 'ws://h:65535 of [nano_1a, xrb_3b]'
+        feed,          ws://h/p?accounts=nano_1&t=2, ws://h/p?t=2 of [nano_1]
+        feed,          ws://h/p?t=2&accounts=nano_1, ws://h/p?t=2 of [nano_1]
+        feed,          ws://h/?accounts=n1&t=2&accounts=n2&u=3, 'ws://h/?t=2&u=3 of [n1, n2]'
+        feed,          ws://h/?my_accounts=n1,   ws://h/?my_accounts=n1
         history,       0,                        0
         history,       100000,                   100000
         proxy,         10.0.0.1,                 10.0.0.1
@@ -403,10 +412,49 @@ class SettingsTest {
         feed,          http://h/%zz
         feed,          'http://h/a b'
         feed,          'http://h/\n'
+        feed,          ws://
+        feed,          ws:///p
+        feed,          ws:h
+        feed,          WS://h/
+        feed,          wsss://h/
+        feed,          ws://h:0/
+        feed,          ws://h:65536/
+        feed,          ws://h:99999999999/
+        feed,          ws://h:x/
+        feed,          ws://u:p@h/
+        feed,          ws://u@h/
+        feed,          ws://h/#f
+        feed,          ws://h/%zz
+        feed,          'ws://h/a b'
+        feed,          'ws://h/\n'
+        feed,          ws://h/{}
+        feed,          ws://h/\u00fc
+        feed,          ws://\u00fc/
+        feed,          ws://nano_node:7078/
+        feed,          ws://[::g]/
+        feed,          ws://[::1/
+        feed,          ws://999.1.1.1/
+        feed,          ws://h/?accounts=
+        feed,          'ws://h/?accounts=n1,'
+        feed,          'ws://h/?accounts=n1,,n2'
+        feed,          'ws://h/?accounts=n1, n2'
+        feed,          ws://h/?accounts=n-1
+        feed,          ws://h/?accounts=n%31
+        feed,          'ws://h/?accounts=n"'
+        feed,          ws://h/?accounts=n1&accounts=
+        feed,          ws://h/?accounts=\u00fc
         feed,          --
         """)
     void refuseWrongValues(String option, String value) {
         wrong("--" + option, "--secret=s", "--" + option + "=" + value);
+    }
+
+    @Test
+    @DisplayName("what is wrong with a feed is said without its path and its query, and how it would be right")
+    void doNotRepeatTheSecretOfAFeed() {
+        for (String url : List.of("ws://h/hidden#f", "ws://h_h/?t=hidden", "http://h/hidden?x"))
+            assertFalse(wrong("ws://HOST:PORT/PATH", "--feed=" + url).contains("hidden"));
+        assertFalse(wrong("?accounts=nano_1abc,nano_3def", "--feed=ws://h/?accounts=hidden,").contains("hidden"));
     }
 
     @ParameterizedTest
