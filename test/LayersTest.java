@@ -458,8 +458,37 @@ class LayersTest {
             assertTrue(parts.contains("NanoStreamWs$RedisLink"), "Redis is off: " + parts);
             assertTrue(source().binaryNames(2).contains("NanoStreamWs$NanoBlocks"), "Nano blocks are a part");
             assertFalse(parts.contains("NanoStreamWs$NanoBlocks"), "Nano blocks are never off");
-            loaded.removeIf(name -> parts.stream().noneMatch(part -> (name + '$').startsWith(part + '$')));
+            assertTrue(parts.contains("NanoStreamWs$WebSocketFeed"), "so are servers to connect to: " + parts);
+            loaded.removeIf(name -> !name.startsWith("java.net.http.")
+                && parts.stream().noneMatch(part -> (name + '$').startsWith(part + '$')));
             assertEquals(List.of(), loaded);
+        }
+    }
+
+    @Test
+    @DisplayName("with a WebSocket as a feed, listeners and publishers need nothing of what it takes")
+    void loadsNothingOfAFeedForListeners(@TempDir Path folder) throws Exception {
+        Path log = folder.resolve("classes.txt");
+        try (FakeNode node = new FakeNode();
+             ServerProcess server = ServerProcess.watched(logging(log), line -> { },
+                 "--feed=ws://127.0.0.1:" + node.port());
+             FakeNode.Session session = node.accept()) {
+            server.await("ws://127.0.0.1:" + node.port() + " is connected");
+            session.send("before anybody listens");
+            int port = server.port(), feed = server.feedPort();
+            TestServer.await("it is taken", () -> has(log, "java.net.http.WebSocket$Listener"));
+            int before = settled(log);
+            try (RawClient client = RawClient.admitted(port, "/?last=1"); RawClient publisher = new RawClient(feed)) {
+                assertEquals("before anybody listens", client.text());
+                publisher.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
+                assertEquals(200, RawClient.status(publisher.answer()));
+                assertEquals("hello", client.text());
+                String health = RawClient.lastAnswer(port, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
+                assertTrue(health.contains("\r\n\r\nok; ws://"), health);
+                session.send("from the server");
+                assertEquals("from the server", client.text());
+            }
+            assertEquals(List.of(), late(loaded(log), before), () -> String.join("\n", server.lines()));
         }
     }
 }
