@@ -4516,9 +4516,9 @@ public final class NanoStreamWs {
     /** Takes the texts of a WebSocket server, a message each. */
     static class WebSocketFeed implements Source {
         static final int LONGEST = 60;  // s between two tries
-        static final int OPENING = 10;  // s for the opening handshake
         static final int ANSWER = 5;    // s for the answer to the greeting, and to the first ping
-        static final Duration PING = Duration.ofSeconds(30); // between two, if listeners get none
+        static final Duration OPENING = Duration.ofSeconds(10); // for the opening handshake
+        static final Duration PING = Duration.ofSeconds(30);    // between two, if listeners get none
 
         /** The server.
          * @param greeting makes the text that each connection begins with
@@ -4571,6 +4571,7 @@ public final class NanoStreamWs {
         @Override
         public void start() {
             events.add(Event.START, "feed connects to " + name());
+            since = clock.instant();
             thread.start();
         }
 
@@ -4611,7 +4612,7 @@ public final class NanoStreamWs {
             WebSocket socket;
             try {
                 socket = client.newWebSocketBuilder()
-                    .connectTimeout(second.multipliedBy(OPENING))
+                    .connectTimeout(OPENING)
                     .buildAsync(peer.address, link)
                     .get();
             } catch (ExecutionException e) {

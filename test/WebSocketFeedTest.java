@@ -5,8 +5,11 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.net.ConnectException;
+import java.net.ServerSocket;
+import java.net.Socket;
 import java.net.URI;
 import java.nio.channels.UnresolvedAddressException;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
@@ -19,7 +22,9 @@ import javax.net.ssl.SSLHandshakeException;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -82,7 +87,11 @@ class WebSocketFeedTest {
     }
 
     private void awaitLog(String text) {
-        TestServer.await("the log has " + text, () -> log().contains(text));
+        try {
+            TestServer.await("the log has " + text, () -> log().contains(text));
+        } catch (AssertionError e) {
+            throw new AssertionError(e.getMessage() + "; it has:\n" + log());
+        }
     }
 
     private String name() {
@@ -355,6 +364,7 @@ class WebSocketFeedTest {
     }
 
     @Test
+    @Tag("slow")
     @DisplayName("one that accepts and does not answer the handshake is given up after some time")
     void givesUpASilentHandshake() throws Exception {
         feed(LONG);
@@ -381,7 +391,7 @@ class WebSocketFeedTest {
     @Test
     @DisplayName("a connection that breaks without a close frame is lost as well")
     void losesAConnectionThatBreaks() throws Exception {
-        feed(LONG);
+        feed(SHORT); // by its pings, where the JDK does not tell
         try (FakeNode.Session session = node.accept()) {
             session.socket.setSoLinger(true, 0);
         }
@@ -454,6 +464,51 @@ class WebSocketFeedTest {
             NanoStreamWs.WebSocketFeed.why(new SSLHandshakeException("No name matching x\n found")));
         assertEquals("\"Connection reset\"", NanoStreamWs.WebSocketFeed.why(new IOException("Connection reset")));
         assertEquals("\"null\"", NanoStreamWs.WebSocketFeed.why(new IOException()));
+    }
+
+    @Test
+    @Tag("slow")
+    @DisplayName("wss: the server's certificate has to be trusted, and to have the name of the URL")
+    void checksTheCertificate(@TempDir Path folder) throws Exception {
+        TestCertificate certificate = TestCertificate.of("EC"); // for localhost and 127.0.0.1
+        String trusting = certificate.trustStore(folder);
+        try (ServerSocket door = certificate.serving().getServerSocketFactory().createServerSocket(0, 50)) {
+            Thread.ofVirtual().start(() -> handshakes(door));
+            String url = "--feed=wss://localhost:" + door.getLocalPort() + "/hidden?t=hidden";
+            try (ServerProcess server = ServerProcess.watched("", line -> { }, url)) {
+                server.await(" cannot be reached: \"unable to find valid certification path.*look at the certificate");
+            }
+            String other = url.replace("localhost", "127.0.0.2");
+            try (ServerProcess server = ServerProcess.watched(trusting, line -> { }, other)) {
+                server.await(" cannot be reached: \"No subject alternative .*127.0.0.2.*look at the certificate");
+            }
+        }
+        ServerSocket door = certificate.serving().getServerSocketFactory().createServerSocket(0, 50);
+        try (FakeNode secure = new FakeNode(door)) {
+            String url = "--feed=wss://localhost:" + secure.port() + "/hidden?t=hidden";
+            try (ServerProcess server = ServerProcess.watched(trusting, line -> { }, url);
+                 FakeNode.Session session = secure.accept();
+                 RawClient listener = RawClient.admitted(server.port(), "/")) {
+                assertTrue(session.head.startsWith("GET /hidden?t=hidden HTTP/1.1\r\n"), session.head);
+                server.await("wss://localhost:" + secure.port() + " is connected; ");
+                session.send("x".repeat(MOST));
+                assertEquals(MOST, listener.text().length());
+                server.terminate();
+                assertEquals(1001, session.frame().code());
+                assertEquals(0, server.exit());
+                assertFalse(server.lines().toString().contains("hidden"), () -> server.lines().toString());
+            }
+        }
+    }
+
+    /** Does its part of handshakes that the client ends, until the door is closed. */
+    private static void handshakes(ServerSocket door) {
+        while (!door.isClosed())
+            try (Socket socket = door.accept()) {
+                socket.getInputStream().read();
+            } catch (IOException e) {
+                // as is meant
+            }
     }
 
     @Test

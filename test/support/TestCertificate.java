@@ -3,6 +3,7 @@ import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.math.BigInteger;
 import java.nio.file.Files;
@@ -21,6 +22,7 @@ import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 import java.util.Base64;
 import java.util.HexFormat;
+import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
 
@@ -192,6 +194,36 @@ record TestCertificate(KeyPair keys, X509Certificate certificate, TestCertificat
             throw new UncheckedIOException(e);
         }
         return new String[] {"--tls-cert=" + folder.resolve("cert.pem"), "--tls-key=" + folder.resolve("key.pem")};
+    }
+
+    /** What a server accepts connections with that has this one. */
+    SSLContext serving() {
+        try {
+            KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
+            store.load(null, null);
+            store.setKeyEntry("own", keys.getPrivate(), new char[0], new X509Certificate[] {certificate});
+            KeyManagerFactory manager = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+            manager.init(store, new char[0]);
+            SSLContext context = SSLContext.getInstance("TLS");
+            context.init(manager.getKeyManagers(), null, null);
+            return context;
+        } catch (GeneralSecurityException | IOException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    /** Writes a store of certificates that has this one, and returns the JVM's options that have it trust that alone. */
+    String trustStore(Path folder) {
+        Path file = folder.resolve("trusted");
+        try (OutputStream out = Files.newOutputStream(file)) {
+            KeyStore store = KeyStore.getInstance("PKCS12");
+            store.load(null, null);
+            store.setCertificateEntry("trusted", certificate);
+            store.store(out, "password".toCharArray());
+            return "-Djavax.net.ssl.trustStore=" + file + " -Djavax.net.ssl.trustStorePassword=password";
+        } catch (GeneralSecurityException | IOException e) {
+            throw new AssertionError(e);
+        }
     }
 
     /** What a client connects with that trusts this one alone. */
