@@ -3454,43 +3454,211 @@ public final class NanoStreamWs {
 
     /** The viewer. */
     static class Page {
-        /** The token stands behind the #, which a browser does not send. It is taken away after use. */
-        static final String SCRIPT = """
-            const show = (id, text) => document.getElementById(id).textContent = text;
-            const token = encodeURIComponent(location.hash.slice(1)), lines = [];
-            const path = location.pathname; // behind a proxy not always /
-            const address = location.origin.replace('http', 'ws') + path;
-            const socket = new WebSocket(token ? address + '?t=' + token : address);
-            socket.onopen = () => { history.replaceState(null, '', path); show('state', 'connected'); };
-            socket.onmessage = (event) => {
-              lines.unshift(event.data);
-              lines.length = Math.min(lines.length, 100);
-              show('stream', lines.join('\\n'));
-            };
-            socket.onclose = (event) => show('state', event.code !== 1006 ? 'closed with ' + event.code
-              : 'not admitted, or lost: a token works once and not for long; the log of the server says why');
+        /** Dark where the system is. */
+        static final String STYLE = """
+            :root { --back: #f3f5f8; --card: #fff; --text: #16202b; --soft: #566372; --line: #dde3ea;
+              --blue: #1763cf; --green: #15803d; --amber: #b45309; --red: #be123c; --violet: #7c3aed;
+              color-scheme: light dark; background: var(--back); color: var(--text);
+              font: 16px/1.5 system-ui, sans-serif; font-variant-numeric: tabular-nums }
+            @media (prefers-color-scheme: dark) { :root {
+              --back: #0c1117; --card: #151c25; --text: #e7edf4; --soft: #9aa8b7; --line: #2a3440;
+              --blue: #74b3ff; --green: #4ade80; --amber: #fbbf24; --red: #fb7185; --violet: #c4b5fd } }
+            body { max-width: 60rem; margin: auto; padding: 1rem .5rem; overflow-wrap: anywhere }
+            form, section { margin: 1rem 0; padding: .75rem; border-radius: .75rem; background: var(--card) }
+            h1, h2, p, dl { margin: 0 0 .75rem; font-size: 1rem } h1 { font-size: 1.5rem }
+            dt, th, section p, .time { color: var(--soft) } dt, th, section p { font-size: .875em }
+            #state::before, .kind::before { content: ""; display: inline-block; width: .6em; height: .6em;
+              margin-right: .5em; border-radius: 50%; background: var(--dot, var(--soft)) }
+            .good, [data-kind=receive] { --dot: var(--green) } .busy, [data-kind=send] { --dot: var(--amber) }
+            .bad { --dot: var(--red) } [data-kind=change] { --dot: var(--violet) }
+            input, button { padding: .25rem .75rem; border: 1px solid var(--soft); border-radius: .5rem;
+              background: none; color: var(--blue); font: inherit }
+            .row { display: flex; justify-content: space-between; align-items: baseline; min-height: 2.75rem }
+            dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: .5rem }
+            dd { margin: 0; overflow: hidden; font-size: 1.75rem; line-height: 1.3 }
+            svg { display: block; width: 100%; height: 7rem; border-bottom: 1px solid var(--line) }
+            path { fill: #74b3ff40; stroke: var(--blue); vector-effect: non-scaling-stroke }
+            table { width: 100%; table-layout: fixed; border-spacing: 0; font-size: clamp(.75rem, 2vw, 1rem) }
+            th, td { padding: .35em .5em .35em 0; border-top: 1px solid var(--line); overflow: hidden;
+              text-align: left; vertical-align: top; font-weight: normal }
+            .time { width: 19% } th:nth-child(2) { width: 20% } th:nth-child(3) { width: 23% }
+            td button { padding: 0; border: 0; font: .9em monospace; text-align: left }
+            div:has(dd:empty), table:not(:has(.kind)) thead, p:not(.bad) + form { display: none }
             """;
+        /** Tells the connection's state in words, and asks for a token where one is needed. The token
+         * stands behind the #, which a browser does not send. A browser does not tell a page why a handshake
+         * failed, but /healthz tells a part of it. Without a token the page comes back, later and later, and
+         * by chance, so that not all do in the same moment. It connects beneath its own path, where a proxy
+         * may have a prefix. */
+        static final String CONNECTION = """
+            const find = (id) => document.getElementById(id);
+            const show = (id, text) => { find(id).textContent = text; };
+            const token = location.hash.slice(1);
+            let tries = 0;
+            function say(mood, text) {
+              if (find('state').textContent !== text) show('state', text);
+              find('state').className = mood;
+            }
+            function connect() {
+              const address = location.origin.replace('http', 'ws') + location.pathname + '?last=50';
+              const socket = new WebSocket(address + (token && '&t=' + encodeURIComponent(token)));
+              socket.onopen = begin;
+              socket.onmessage = take;
+              socket.onclose = explain;
+            }
+            function lost({ code, reason }) {
+              const words = { 1001: 'The server is shutting down.', 1006: 'The connection was lost.' };
+              const why = words[code] ?? `The server ended the connection: ${code} ${reason}.`;
+              if (token) say('bad', why + ' To connect again takes a new token.');
+              else again(why);
+            }
+            async function explain() {
+              const health = await fetch('healthz', { signal: AbortSignal.timeout(5000) }).catch(() => null);
+              if (!health) again('The server cannot be reached.');
+              else if (!health.ok) again('The server takes no listeners at the moment.');
+              else if (token) say('bad', 'Not admitted: the token has probably been used, or has expired.');
+              else if (tries > 0) again('The server does not admit this page any more.');
+              else say('bad', 'This server wants a token.');
+            }
+            function again(why) {
+              say('busy', why + ' Trying again.');
+              setTimeout(connect, 1000 * Math.min(30, 2 ** tries++) * Math.random());
+            }
+            """;
+        /** Takes messages, and counts those that are not of the history. Each connection begins with the last
+         * ones, so what an earlier one has shown goes when they come. */
+        static final String STREAM = """
+            const ROWS = 100, SECONDS = 120;
+            let counts = new Array(SECONDS + 1).fill(0), second = 0, total = 0;
+            let recent = [], past = {}, held = -1, frame = 0;
+            function begin({ target }) {
+              target.onclose = lost;
+              recent = [];
+              past = { most: 50, until: performance.now() + 1000 };
+              say('good', 'Connected');
+            }
+            function take({ data }) {
+              const live = performance.now() > past.until || past.most-- <= 0;
+              tick();
+              counts[SECONDS] += live;
+              total += live;
+              recent.push({ data, time: live ? Date.now() / 1000 : 0 });
+              if (recent.length > ROWS) recent.shift();
+              tries = 0;
+              frame ||= requestAnimationFrame(draw);
+            }
+            function tick() {
+              for (const now = Math.floor(performance.now() / 1000); second < now; second++)
+                counts = [...counts.slice(1), 0];
+            }
+            """;
+        /** Draws, once a frame at most, what came since, and nothing while it cannot be seen. A message is
+         * hostile: it is text wherever it is shown, and only what is flat in it is read. */
+        static final String DRAWING = """
+            const numbers = new Intl.NumberFormat('en', { maximumFractionDigits: 6 });
+            function blockOf(text) {
+              const flat = (name, value) => name && typeof value === 'object' ? undefined : value;
+              try { return JSON.parse(text.length < 20000 ? text : 0, flat); } catch { return null; }
+            }
+            function row({ data, time }) {
+              const line = document.createElement('tr'), block = blockOf(data);
+              const add = (className, textContent) =>
+                Object.assign(line.insertCell(), { className, textContent });
+              const seen = block?.seen ?? time;
+              add('time', seen ? new Date(1000 * seen).toLocaleTimeString('en-GB') : '');
+              if (typeof block?.is_send !== 'boolean') {
+                add('text', data.slice(0, 2000).replace(/^(.{500}).+/su, '$1...')).colSpan = 3;
+                return line;
+              }
+              const kind = String(block.subtype ?? (block.is_send ? 'send' : block.type)).slice(0, 20);
+              const amount = block.amount ?? 0;
+              add('kind', kind).dataset.kind = kind;
+              add('amount', block.amount_raw > 0 && amount < 1e-6 ? '< 0.000001' : numbers.format(amount));
+              const button = add('account', '').appendChild(document.createElement('button'));
+              button.title = block.account ?? '';
+              button.textContent = button.title.replace(/^(.{9}).+(.{5})$/su, '$1...$2');
+              button.onclick = copy;
+              return line;
+            }
+            function copy({ target }) {
+              target.textContent = target.title;
+              navigator.clipboard?.writeText(target.title).then(() => target.append(' copied'), () => {});
+            }
+            function draw() {
+              frame = 0;
+              const { tps, tpm } = blockOf(recent.at(-1)?.data) ?? {};
+              if (tps >= 0) show('tps', numbers.format(Math.round(10 * tps) / 10));
+              if (tpm >= 0) show('tpm', numbers.format(Math.round(tpm)));
+              show('total', numbers.format(total));
+              show('pause', held < 0 ? 'Pause' : `Go on (${total - held} came meanwhile)`);
+              if (held >= 0) return;
+              const rows = find('rows');
+              if (!past.shown) rows.replaceChildren();
+              past.shown = true;
+              rows.prepend(...recent.map(row).reverse());
+              while (rows.rows.length > ROWS) rows.deleteRow(-1);
+              recent = [];
+            }
+            function chart() {
+              tick();
+              const known = counts.slice(Math.max(0, SECONDS - second), SECONDS);
+              const most = Math.max(...known, 1), first = SECONDS - known.length;
+              const points = known.map((count, i) => `${first + i} ${100 - 95 * count / most}`);
+              find('curve').setAttribute('d', `M${first} 103 ${points.join(' ')} V103`);
+              show('now', numbers.format(known.at(-1) ?? 0));
+              show('most', `The last 2 minutes, at most ${numbers.format(most)} a second`);
+            }
+            """;
+        /** A token leaves the address before anything else happens. */
+        static final String START = """
+            find('pause').onclick = () => { held = held < 0 ? total : -1; draw(); };
+            find('ask').onsubmit = () => { location.hash = find('token').value.trim().split(/[#=]/).pop(); };
+            onhashchange = () => location.reload();
+            setInterval(() => document.hidden || chart(), 1000);
+            history.replaceState(null, '', location.pathname);
+            say('busy', 'Connecting');
+            connect();
+            """;
+        static final String SCRIPT = CONNECTION + STREAM + DRAWING + START;
         static final String HTML = """
             <!doctype html>
-            <html lang="en">
-            <meta charset="utf-8">
-            <link rel="icon" href="data:,">
-            <title>NanoStreamWs</title>
-            <style>
-            body { font: 14px monospace }
-            pre { white-space: pre-wrap; overflow-wrap: anywhere }
-            </style>
-            <p id="state">connecting</p>
-            <pre id="stream"></pre>
+            <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+            <title>NanoStreamWs</title><link rel="icon" href="data:,"><style>%s</style>
+            <main><h1>NanoStreamWs</h1>
+              <p id="state" role="status">This page needs JavaScript.</p>
+              <form id="ask" method="dialog">
+                <p><label for="token">A token, or the link that has one:</label>
+                <input id="token" autocomplete="off" required> <button>Connect</button>
+                <p>A token works once, and not for long. Whoever runs the server makes one: it prints a link
+                  at its start, and tokens with <code>java NanoStreamWs.java --secret SECRET --token</code>.
+              </form>
+              <section aria-labelledby="pace">
+                <h2 id="pace">Messages a second</h2>
+                <dl><div><dt>now<dd id="now">0</div> <div><dt>since opening<dd id="total">0</div>
+                  <div><dt>blocks a second (tps)<dd id="tps"></div>
+                  <div><dt>blocks a minute (tpm)<dd id="tpm"></div></dl>
+                <svg role="img" aria-labelledby="most" viewBox=".5 0 118 100" preserveAspectRatio="none">
+                  <path id="curve" /></svg>
+                <div class="row"><p id="most"></p> <p>now</div>
+              </section>
+              <section aria-labelledby="newest">
+                <div class="row"><h2 id="newest">Newest first</h2> <button id="pause">Pause</button></div>
+                <table aria-labelledby="newest"><thead><tr><th class="time">Time<th>Kind<th>NANO<th>Account
+                  <tbody id="rows"><tr><td colspan="4">What is posted to the feed is shown here at once.
+                </table></section></main>
             <script>%s</script>
-            """.formatted(SCRIPT);
-        static final String SCRIPT_HASH =
-            Base64.getEncoder().encodeToString(Http.hash("SHA-256", SCRIPT));
-        /** The page runs its own script and no other, and connects to this server alone. */
+            """.formatted(STYLE, SCRIPT);
+        /** The page has its own script and style and no other, and connects to this server alone. */
         static final String FIELDS = Fields.UNCACHED + "Referrer-Policy: no-referrer\r\n"
-            + "Content-Security-Policy: default-src 'none'; script-src 'sha256-" + SCRIPT_HASH + "'; "
-            + "style-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; "
-            + "frame-ancestors 'none'\r\n";
+            + "Content-Security-Policy: default-src 'none'; script-src " + source(SCRIPT)
+            + "; style-src " + source(STYLE) + "; img-src data:; connect-src 'self'; base-uri 'none'; "
+            + "frame-ancestors 'none'; form-action 'none'\r\n";
+
+        /** A source of the policy: the text with this hash. */
+        static String source(String text) {
+            byte[] hash = Http.hash("SHA-256", text);
+            return "'sha256-" + Base64.getEncoder().encodeToString(hash) + '\'';
+        }
 
         static byte[] answer(Instant now) {
             return Http.response("200 OK", FIELDS, "text/html; charset=utf-8", HTML, now);
