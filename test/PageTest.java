@@ -45,19 +45,46 @@ class PageTest {
         assertTrue(RawClient.body(answer).startsWith("<!doctype html>"), answer);
     }
 
+    /** The one element of the page with the name: what stands in it. */
+    private static String content(String page, String name) {
+        String[] parts = page.split("</?" + name + ">", -1);
+        assertEquals(3, parts.length, name);
+        return parts[1];
+    }
+
+    private static String source(String text) throws Exception {
+        byte[] hash = MessageDigest.getInstance("SHA-256").digest(text.getBytes(UTF_8));
+        return "'sha256-" + Base64.getEncoder().encodeToString(hash) + '\'';
+    }
+
     @Test
-    @DisplayName("CSP: the page's own script by its hash, and no other source")
-    void allowsItsOwnScriptOnly() throws Exception {
-        String answer = request("GET / HTTP/1.1"), policy = RawClient.field(answer, "Content-Security-Policy");
-        String script = answer.substring(answer.indexOf("<script>") + 8, answer.indexOf("</script>"));
-        byte[] hash = MessageDigest.getInstance("SHA-256").digest(script.getBytes(UTF_8));
-        String source = "'sha256-" + Base64.getEncoder().encodeToString(hash) + '\'';
-        assertTrue(policy.contains("script-src " + source + ';'), policy);
-        assertTrue(policy.startsWith("default-src 'none';"), policy);
-        assertTrue(policy.contains("frame-ancestors 'none'"), policy);
-        assertEquals(1, answer.split("<script", -1).length - 1);
-        assertFalse(RawClient.body(answer).matches("(?s).*\\son[a-z]+=.*"),
-            "no handler in an attribute, which the policy would stop");
+    @DisplayName("CSP: the page's own script and style, each by its hash, and no other source; forms go nowhere")
+    void allowsItsOwnScriptAndStyleOnly() throws Exception {
+        String answer = request("GET / HTTP/1.1"), page = RawClient.body(answer);
+        assertEquals("default-src 'none'; script-src " + source(content(page, "script"))
+            + "; style-src " + source(content(page, "style")) + "; img-src data:; connect-src 'self'; "
+            + "base-uri 'none'; frame-ancestors 'none'; form-action 'none'",
+            RawClient.field(answer, "Content-Security-Policy"));
+        assertFalse(page.matches("(?s).*<[^>]*\\s(on[a-z]+|style)=.*"),
+            "no handler or style in an attribute, which the policy would stop");
+    }
+
+    @Test
+    @DisplayName("it refers to nothing outside, sets text alone, and moves nothing for who wants less motion")
+    void isSelfContained() throws Exception {
+        String page = RawClient.body(request("GET / HTTP/1.1"));
+        assertFalse(page.matches("(?s).*(//[a-z]|src=|href=\"(?!data:)|@import|url\\().*"), page);
+        assertFalse(page.matches("(?s).*(innerHTML|outerHTML|insertAdjacent|document\\.write|eval\\().*"), page);
+        assertFalse(page.matches("(?s).*(animat|transition|@keyframes).*"), page);
+    }
+
+    @Test
+    @DisplayName("it is the same at every request, and has 170 lines at most")
+    void isSmall() throws Exception {
+        String page = RawClient.body(request("GET / HTTP/1.1"));
+        assertEquals(page, RawClient.body(request("GET /?x HTTP/1.1")));
+        long lines = page.lines().count() - 2; // those of the end of style and of script are none of the file
+        assertTrue(lines <= 170, lines + " lines");
     }
 
     @Test

@@ -1,3 +1,5 @@
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -5,6 +7,7 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.util.Arrays;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 
@@ -12,9 +15,16 @@ import java.util.concurrent.ConcurrentHashMap;
 final class Relay implements AutoCloseable {
     private final ServerSocket door = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
     private final Set<Socket> open = ConcurrentHashMap.newKeySet();
+    private final byte[] prefix;
     private volatile int target; // the server's port; 0: nobody gets through
 
     Relay() throws IOException {
+        this("");
+    }
+
+    /** One that cuts a prefix off the target of the request that a connection begins with, as a proxy does. */
+    Relay(String prefix) throws IOException {
+        this.prefix = ("GET " + prefix).getBytes(ISO_8859_1);
         Thread.ofVirtual().start(this::accept);
     }
 
@@ -53,6 +63,11 @@ final class Relay implements AutoCloseable {
                 return;
             }
             server.connect(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
+            if (prefix.length > 4) {
+                byte[] begin = client.getInputStream().readNBytes(prefix.length);
+                if (!Arrays.equals(begin, prefix)) return;
+                server.getOutputStream().write(prefix, 0, 4);
+            }
             Thread.ofVirtual().start(() -> pump(client, server));
             pump(server, client);
         } catch (IOException e) {

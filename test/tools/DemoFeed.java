@@ -45,7 +45,7 @@ final class DemoFeed {
     private final List<Account> accounts = new ArrayList<>();
     private final Deque<Receivable> receivables = new ArrayDeque<>();
 
-    private DemoFeed() {
+    DemoFeed() {
         for (int i = 0; i < 40; i++)
             accounts.add(new Account());
     }
@@ -94,7 +94,7 @@ final class DemoFeed {
     }
 
     /** The body of the next callback. */
-    private String next() {
+    String next() {
         if (receivables.size() > 5 || !receivables.isEmpty() && random.nextInt(5) < 2) {
             Receivable receivable = receivables.removeFirst();
             Account to = receivable.to;
