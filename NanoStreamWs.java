@@ -3481,8 +3481,8 @@ public final class NanoStreamWs {
             table { width: 100%; table-layout: fixed; border-spacing: 0; font-size: clamp(.75rem, 2vw, 1rem) }
             th, td { padding: .35em .5em .35em 0; border-top: 1px solid var(--line); overflow: hidden;
               text-align: left; vertical-align: top; font-weight: normal }
-            .time { width: 19% } th:nth-child(2) { width: 20% } th:nth-child(3) { width: 23% }
-            td button { padding: 0; border: 0; font: .9em monospace; text-align: left }
+            .time { width: 17% } th:nth-child(2) { width: 18% } th:nth-child(3) { width: 23% }
+            td button { padding: 0; border: 0; font: .85em monospace; text-align: left }
             div:has(dd:empty), table:not(:has(.kind)) thead, p:not(.bad) + form { display: none }
             """;
         /** Tells the connection's state in words, and asks for a token where one is needed. The token
@@ -3528,7 +3528,7 @@ public final class NanoStreamWs {
         /** Takes messages, and counts those that are not of the history. Each connection begins with the last
          * ones, so what an earlier one has shown goes when they come. */
         static final String STREAM = """
-            const ROWS = 100, SECONDS = 120;
+            const ROWS = 50, SECONDS = 120;
             let counts = new Array(SECONDS + 1).fill(0), second = 0, total = 0;
             let recent = [], past = {}, held = -1, frame = 0;
             function begin({ target }) {

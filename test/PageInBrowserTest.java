@@ -4,7 +4,10 @@ import static org.junit.jupiter.api.Assertions.*;
 
 import java.nio.file.Path;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -147,20 +150,27 @@ class PageInBrowserTest {
         assertEquals(List.of("past 59", "past 58", "past 57"), rows().subList(0, 3));
         assertEquals("0", browser.textOf("#total"));
         post("one more");
-        awaitRows(51);
+        awaitTop("one more");
+        assertEquals(List.of("one more", "past 59", "past 58"), rows().subList(0, 3));
         assertEquals("1", browser.textOf("#total"));
     }
 
+    /** Waits until the newest message that is shown is this text. */
+    private static void awaitTop(String text) {
+        browser.await("document.querySelector('tbody tr').cells[1]?.textContent === '" + text + '\'');
+    }
+
     @Test
-    @DisplayName("keeps the newest 100")
+    @DisplayName("keeps the newest 50")
     void keepsTheNewest() throws Exception {
         start();
         connect();
         for (int i = 0; i < 4; i++)
             postHistory();
-        browser.await("document.querySelectorAll('tbody tr').length === 100");
-        assertEquals("past 59", rows().getFirst());
-        assertEquals("past 20", rows().getLast());
+        post("last");
+        awaitTop("last");
+        assertEquals(50, rows().size());
+        assertEquals("past 11", rows().getLast());
     }
 
     @Test
@@ -337,51 +347,67 @@ class PageInBrowserTest {
         browser.await("document.hidden");
         for (int i = 0; i < 5; i++)
             postHistory();
-        browser.await("total === 300");
+        post("last");
+        browser.await("total === 301");
         assertEquals("0", browser.textOf("#total"));
         assertEquals("past 59", rows().getFirst());
-        assertEquals("50", browser.eval("document.querySelectorAll('tbody tr').length"));
-        assertEquals("100", browser.eval("recent.length"), "what waits is bounded");
+        assertEquals("50", browser.eval("recent.length"), "what waits is bounded");
         browser.show();
-        browser.await("document.getElementById('total').textContent === '300'");
-        browser.await("document.querySelectorAll('tbody tr').length === 100");
+        browser.await("document.getElementById('total').textContent === '301'");
+        awaitTop("last");
     }
 
-    /** Publishes blocks, so many a second, evenly. */
-    private void publish(int rate, int seconds) {
+    /** Publishes 1,000 blocks a second, evenly, until the time is over or it is told to stop.
+     * @return how many there were */
+    private int publish(int seconds, BooleanSupplier stop) {
         String block = "{\"account\":\"" + ACCOUNT + "\",\"amount\":%d,\"amount_raw\":1,\"is_send\":true,"
             + "\"subtype\":\"send\",\"seen\":1795448508.65,\"tps\":1.0,\"tpm\":60.0}";
         long begin = System.nanoTime();
-        for (int i = 0; i < rate * seconds; i++) {
-            byte[] message = block.formatted(i).getBytes(UTF_8);
+        int published = 0;
+        while (published < 1_000 * seconds && !stop.getAsBoolean()) {
+            byte[] message = block.formatted(published).getBytes(UTF_8);
             server.server.broadcaster.publish(seen -> message);
-            long due = begin + i * 1_000_000_000L / rate;
-            LockSupport.parkNanos(due - System.nanoTime());
+            published++;
+            LockSupport.parkNanos(begin + published * 1_000_000L - System.nanoTime());
         }
+        return published;
     }
 
     @Test
-    @DisplayName("1,000 messages a second: each is counted, and there is a second in which no frame takes 50 ms")
+    @DisplayName("1,000 messages a second: each is counted, and in a whole second no frame takes the page 50 ms")
     void isSmoothAtAThousandASecond() throws Exception {
         start();
         postHistory();
         connect();
         awaitRows(50);
         browser.run("""
-            let before = performance.now();
-            window.slowest = [];
-            requestAnimationFrame(function frame(now) {
+            window.frames = [];
+            window.long = []; // tasks of 50 ms and more, with all that the browser does for a frame of theirs
+            requestAnimationFrame(function count(now) {
               const second = Math.floor(now / 1000);
-              slowest[second] = Math.max(slowest[second] ?? 0, now - before);
-              before = now;
-              requestAnimationFrame(frame);
-            });""");
-        publish(1_000, 5);
-        browser.await("document.getElementById('total').textContent === '5,000'");
-        assertEquals("4,999", browser.textOf(".amount"));
-        assertEquals("5000", browser.eval("counts.reduce((sum, count) => sum + count)"));
-        String whole = "slowest.filter(Boolean).slice(1, -1)"; // seconds; the first and the last are none
-        assertEquals("true", browser.eval("Math.min(..." + whole + ") < 50"), () -> browser.eval(whole + ".join()"));
+              frames[second] = (frames[second] ?? 0) + 1;
+              requestAnimationFrame(count);
+            });
+            new PerformanceObserver((list) => {
+              for (const task of list.getEntries()) {
+                long[Math.floor(task.startTime / 1000)] = task.duration;
+                long[Math.floor((task.startTime + task.duration) / 1000)] = task.duration;
+              }
+            }).observe({ type: 'longtask' });""");
+        AtomicBoolean seen = new AtomicBoolean();
+        // What else the machine does makes frames longer, so one good second is waited for.
+        CompletableFuture<Integer> published = CompletableFuture.supplyAsync(() -> publish(20, seen::get));
+        try {
+            browser.await("frames.some((count, second) => frames[second - 2] && frames[second + 2] && count > 4 "
+                + "&& !long[second])");
+        } finally {
+            seen.set(true);
+        }
+        int count = published.get();
+        browser.await("total === " + count);
+        browser.await("document.getElementById('total').textContent === numbers.format(total)");
+        assertEquals(count + "", browser.eval("counts.reduce((sum, count) => sum + count)"));
+        browser.await("document.querySelector('.amount').textContent === numbers.format(total - 1)");
     }
 
     @Test
@@ -431,9 +457,9 @@ class PageInBrowserTest {
         browser.await("document.getElementById('most').textContent");
         List<String> tree = accessible();
         for (String part : List.of("main ", "heading NanoStreamWs", "status ", "StaticText Connected",
-                "region Messages a second", "term blocks a second (tps)", "image The last 2 minutes, at most 1 a second",
-                "region Newest first", "button Pause", "table Newest first", "columnheader Time", "columnheader Account",
-                "cell send", "button nano_1ipx...a9est"))
+                "region Messages a second", "term blocks a second (tps)", "image " + browser.textOf("#most"),
+                "region Newest first", "button Pause", "table Newest first", "columnheader Time",
+                "columnheader Account", "cell send", "button nano_1ipx...a9est"))
             assertTrue(tree.contains(part), part + " in " + tree);
         assertEquals(1, tree.stream().filter(part -> part.startsWith("status ")).count(), "one live region, the state");
         assertFalse(tree.contains("button Connect"), "no form while it is not needed");
@@ -494,7 +520,12 @@ class PageInBrowserTest {
         "document.documentElement.scrollWidth - document.documentElement.clientWidth";
 
     @ParameterizedTest
-    @CsvSource({"wide, 1100, 1000, light", "wide, 1100, 1000, dark", "narrow, 360, 740, light", "narrow, 360, 740, dark"})
+    @CsvSource(textBlock = """
+        wide,   1100, 1000, light
+        wide,   1100, 1000, dark
+        narrow,  360,  740, light
+        narrow,  360,  740, dark
+        """)
     @DisplayName("nothing is wider than the window, also not on a phone; pictures for a person are in .build")
     void fits(String name, int width, int height, String scheme) throws Exception {
         start();
@@ -502,17 +533,17 @@ class PageInBrowserTest {
         browser.size(width, height);
         connect();
         DemoFeed feed = new DemoFeed();
-        for (int i = 0; i < 60; i++)
+        for (int i = 0; i < 50; i++)
             post(feed.next());
-        awaitRows(60);
+        awaitRows(50);
         browser.await("document.getElementById('most').textContent");
         browser.screenshot(Path.of(".build", "page-" + name + '-' + scheme + ".png"));
         assertEquals("0", browser.eval(TOO_WIDE));
-        assertEquals("1", browser.eval("""
-            new Set(Array.from(document.querySelectorAll('td'), (cell) => cell.scrollHeight)).size"""), "one line a row");
+        assertEquals("1", browser.eval("new Set(Array.from(find('rows').rows, (row) => row.offsetHeight)).size"),
+            "each row is one line");
         post("w".repeat(400) + "\u0644".repeat(400));
+        awaitTop("w".repeat(400) + "\u0644".repeat(100) + "...");
         browser.click("td button");
-        awaitRows(61);
         assertEquals("0", browser.eval(TOO_WIDE), "whatever comes");
     }
 }

@@ -36,6 +36,7 @@ final class Browser implements AutoCloseable {
 
     private Browser(String chromium, String chromedriver) throws Exception {
         driver = new ProcessBuilder(chromedriver, "--port=0").redirectErrorStream(true).start();
+        Runtime.getRuntime().addShutdownHook(new Thread(this::endProcesses)); // also when a run of the tests is ended
         BufferedReader output = driver.inputReader();
         int port = port(output);
         reader = Thread.startVirtualThread(() -> output.lines().forEach(line -> { }));
@@ -206,10 +207,14 @@ final class Browser implements AutoCloseable {
     }
 
     private void end() {
+        endProcesses();
+        http.close();
+    }
+
+    private void endProcesses() {
         Stream.concat(driver.descendants(), Stream.of(driver.toHandle())).toList().forEach(process -> {
             process.destroyForcibly();
             process.onExit().join();
         });
-        http.close();
     }
 }
