@@ -29,7 +29,7 @@ help: # this list
 
 build: .build/nano-stream-ws.jar # the classes that `make run` starts: java -jar .build/nano-stream-ws.jar
 
-demo: # the server on this machine alone, open to all, and blocks such as a Nano node posts
+demo: # the server on this machine alone, open to all, and blocks as of a Nano node, which its page shows
 	@exec test/tools/demo.sh $(JAVA) $(FEED) $(PORTS)
 
 cluster: PORT := 8080
@@ -42,7 +42,7 @@ listen: # prints what a listener gets: make listen URL=ws://127.0.0.1:8080/
 test: .build/tests # all tests but the slow ones
 	@test/tools/run.sh $(JAVA) $(JUNIT) --exclude-tag=slow
 
-test-slow: .build/tests # those that take their time, or another program: nginx, Caddy, node, systemd, Redis
+test-slow: .build/tests # those that take their time, or another program: nginx, Caddy, node, Chromium, Redis, systemd
 	@test/tools/run.sh $(JAVA) $(JUNIT) --include-tag=slow
 
 fuzz: .build/tests # new inputs for SECONDS=60; with SEED=n, beginning with the one that is made from n
