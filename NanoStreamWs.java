@@ -3481,7 +3481,7 @@ public final class NanoStreamWs {
             table { width: 100%; table-layout: fixed; border-spacing: 0; font-size: clamp(.75rem, 2vw, 1rem) }
             th, td { padding: .35em .5em .35em 0; border-top: 1px solid var(--line); overflow: hidden;
               text-align: left; vertical-align: top; font-weight: normal }
-            .time { width: 17% } th:nth-child(2) { width: 18% } th:nth-child(3) { width: 23% }
+            .time { width: 18.5% } th:nth-child(2) { width: 20% } th:nth-child(3) { width: 24% }
             td button { padding: 0; border: 0; font: .85em monospace; text-align: left }
             div:has(dd:empty), table:not(:has(.kind)) thead, p:not(.bad) + form { display: none }
             """;
@@ -3576,7 +3576,7 @@ public final class NanoStreamWs {
               add('amount', block.amount_raw > 0 && amount < 1e-6 ? '< 0.000001' : numbers.format(amount));
               const button = add('account', '').appendChild(document.createElement('button'));
               button.title = block.account ?? '';
-              button.textContent = button.title.replace(/^(.{9}).+(.{5})$/su, '$1...$2');
+              button.textContent = button.title.replace(/^(.{8}).+(.{4})$/su, '$1...$2');
               button.onclick = copy;
               return line;
             }

@@ -104,7 +104,7 @@ class PageInBrowserTest {
         awaitRows(6);
         post("any text"); // has no figures, which stay as the last block had them
         awaitRows(7);
-        String account = "nano_1ipx...a9est";
+        String account = "nano_1ip...9est";
         assertEquals(List.of("any text", "send|1.5|" + account, "open|1.000001|" + account, "epoch|0|" + account,
             "change|0|" + account, "receive|< 0.000001|" + account, "send|1,234|" + account), rows());
         String time = browser.textOf("tr:has(.kind) .time");
@@ -459,7 +459,7 @@ class PageInBrowserTest {
         for (String part : List.of("main ", "heading NanoStreamWs", "status ", "StaticText Connected",
                 "region Messages a second", "term blocks a second (tps)", "image " + browser.textOf("#most"),
                 "region Newest first", "button Pause", "table Newest first", "columnheader Time",
-                "columnheader Account", "cell send", "button nano_1ipx...a9est"))
+                "columnheader Account", "cell send", "button nano_1ip...9est"))
             assertTrue(tree.contains(part), part + " in " + tree);
         assertEquals(1, tree.stream().filter(part -> part.startsWith("status ")).count(), "one live region, the state");
         assertFalse(tree.contains("button Connect"), "no form while it is not needed");
@@ -539,8 +539,8 @@ class PageInBrowserTest {
         browser.await("document.getElementById('most').textContent");
         browser.screenshot(Path.of(".build", "page-" + name + '-' + scheme + ".png"));
         assertEquals("0", browser.eval(TOO_WIDE));
-        assertEquals("1", browser.eval("new Set(Array.from(find('rows').rows, (row) => row.offsetHeight)).size"),
-            "each row is one line");
+        assertEquals("true", browser.eval("Array.from(find('rows').rows).every((row) => row.offsetHeight "
+            + "< 2 * parseFloat(getComputedStyle(row).lineHeight))"), "each row is one line");
         post("w".repeat(400) + "\u0644".repeat(400));
         awaitTop("w".repeat(400) + "\u0644".repeat(100) + "...");
         browser.click("td button");
