@@ -3602,8 +3602,8 @@ public final class NanoStreamWs {
             function chart() {
               tick();
               const known = counts.slice(Math.max(0, SECONDS - second), SECONDS);
-              const most = Math.max(...known, 1), first = SECONDS - known.length;
-              const points = known.map((count, i) => `${first + i} ${100 - 95 * count / most}`);
+              const most = Math.max(...known, 0), first = SECONDS - known.length;
+              const points = known.map((count, i) => `${first + i} ${100 - 95 * count / (most || 1)}`);
               find('curve').setAttribute('d', `M${first} 103 ${points.join(' ')} V103`);
               show('now', numbers.format(known.at(-1) ?? 0));
               show('most', `The last 2 minutes, at most ${numbers.format(most)} a second`);
@@ -3629,8 +3629,8 @@ public final class NanoStreamWs {
               <form id="ask" method="dialog">
                 <p><label for="token">A token, or the link that has one:</label>
                 <input id="token" autocomplete="off" required> <button>Connect</button>
-                <p>A token works once, and not for long. Whoever runs the server makes one: it prints a link
-                  at its start, and tokens with <code>java NanoStreamWs.java --secret SECRET --token</code>.
+                <p>A token works once, and not for long. The server prints a link at its start, and whoever
+                  runs it makes more: <code>java NanoStreamWs.java --secret SECRET --token</code>
               </form>
               <section aria-labelledby="pace">
                 <h2 id="pace">Messages a second</h2>
