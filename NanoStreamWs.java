@@ -3454,7 +3454,9 @@ public final class NanoStreamWs {
 
     /** The viewer. */
     static class Page {
-        /** Dark where the system is. */
+        /** Dark where the system is. Nothing moves by itself but what comes. What is empty is not shown: figures
+         * that the feed does not have, and columns as long as there are no blocks; nor is the form, unless a
+         * token would help. */
         static final String STYLE = """
             :root { --back: #f3f5f8; --card: #fff; --text: #16202b; --soft: #566372; --line: #dde3ea;
               --blue: #1763cf; --green: #15803d; --amber: #b45309; --red: #be123c; --violet: #7c3aed;
@@ -3485,11 +3487,11 @@ public final class NanoStreamWs {
             td button { padding: 0; border: 0; font: .85em monospace; text-align: left }
             div:has(dd:empty), table:not(:has(.kind)) thead, p:not(.bad) + form { display: none }
             """;
-        /** Tells the connection's state in words, and asks for a token where one is needed. The token
-         * stands behind the #, which a browser does not send. A browser does not tell a page why a handshake
-         * failed, but /healthz tells a part of it. Without a token the page comes back, later and later, and
-         * by chance, so that not all do in the same moment. It connects beneath its own path, where a proxy
-         * may have a prefix. */
+        /** Tells the connection's state in words. A screen reader speaks each text that is set there, so the
+         * same is not set twice. The page connects beneath its own path, where a proxy may have a prefix. A
+         * browser does not say why a handshake failed, but /healthz says a part of it. Without a token, or
+         * with one that cannot have been used, the page tries again, later and later, and by chance, so that
+         * not all pages do in the same moment. */
         static final String CONNECTION = """
             const find = (id) => document.getElementById(id);
             const show = (id, text) => { find(id).textContent = text; };
@@ -3525,8 +3527,10 @@ public final class NanoStreamWs {
               setTimeout(connect, 1000 * Math.min(30, 2 ** tries++) * Math.random());
             }
             """;
-        /** Takes messages, and counts those that are not of the history. Each connection begins with the last
-         * ones, so what an earlier one has shown goes when they come. */
+        /** Takes messages, of which as many wait to be drawn as there are rows, and counts them. Each
+         * connection begins with the history, so what an earlier one has shown goes when that comes. Nothing
+         * tells where the history ends: the first messages, if they come within a second, are taken for it,
+         * and are not counted. {@code held} is the count at which the list was paused, or -1. */
         static final String STREAM = """
             const ROWS = 50, SECONDS = 120;
             let counts = new Array(SECONDS + 1).fill(0), second = 0, total = 0;
@@ -3552,8 +3556,9 @@ public final class NanoStreamWs {
                 counts = [...counts.slice(1), 0];
             }
             """;
-        /** Draws, once a frame at most, what came since, and nothing while it cannot be seen. A message is
-         * hostile: it is text wherever it is shown, and only what is flat in it is read. */
+        /** Draws what came since, once a frame at most, for which a browser does not call while the page is
+         * hidden. A message is hostile: it is set as text alone, and nested values are dropped, since one
+         * with a toString of its own would throw where a text is expected. */
         static final String DRAWING = """
             const numbers = new Intl.NumberFormat('en', { maximumFractionDigits: 6 });
             function blockOf(text) {
@@ -3591,7 +3596,7 @@ public final class NanoStreamWs {
               if (tpm >= 0) show('tpm', numbers.format(Math.round(tpm)));
               show('total', numbers.format(total));
               show('pause', held < 0 ? 'Pause' : `Go on (${total - held} came meanwhile)`);
-              if (held >= 0) return;
+              if (held >= 0 || recent.length === 0) return;
               const rows = find('rows');
               if (!past.shown) rows.replaceChildren();
               past.shown = true;
@@ -3609,7 +3614,8 @@ public final class NanoStreamWs {
               show('most', `The last 2 minutes, at most ${numbers.format(most)} a second`);
             }
             """;
-        /** A token leaves the address before anything else happens. */
+        /** The token stands behind the #, which a browser does not send. It leaves the address before it is
+         * used. Another one goes the same way, by a new link or by the form: the page begins anew with it. */
         static final String START = """
             find('pause').onclick = () => { held = held < 0 ? total : -1; draw(); };
             find('ask').onsubmit = () => { location.hash = find('token').value.trim().split(/[#=]/).pop(); };

@@ -239,6 +239,8 @@ class PageInBrowserTest {
         awaitRows(1);
         recordStates();
         server.close();
+        browser.run("Math.random = () => 0.1"); // of the longest wait
+        browser.await("tries > 3");
         browser.awaitState("The server cannot be reached. Trying again.");
         assertEquals(List.of("before"), rows(), "what was there stays for the while");
         start("--port=" + port);
@@ -310,6 +312,9 @@ class PageInBrowserTest {
         postHistory();
         connect();
         awaitRows(50);
+        browser.click("#pause");
+        browser.click("#pause");
+        assertEquals("past 59", rows().getFirst(), "nothing came, nothing goes");
         browser.click("#pause");
         post("one");
         post("two");
