@@ -777,7 +777,7 @@ class RedisTest {
             return new String(text.getBytes(UTF_8), ISO_8859_1);
         }
 
-        private void send(String... payloads) throws IOException {
+        private void send(String... payloads) {
             for (String payload : payloads)
                 fake.send(FakeRedis.message(payload));
         }

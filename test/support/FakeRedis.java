@@ -89,9 +89,14 @@ final class FakeRedis implements AutoCloseable {
     }
 
     /** Sends a text to all subscribers, as it is. */
-    synchronized void send(String text) throws IOException {
-        for (Socket subscriber : subscribers)
-            send(subscriber, text);
+    synchronized void send(String text) {
+        for (Socket subscriber : subscribers) {
+            try {
+                send(subscriber, text);
+            } catch (IOException e) {
+                // it has gone
+            }
+        }
     }
 
     static void send(Socket to, String text) throws IOException {
@@ -144,7 +149,7 @@ final class FakeRedis implements AutoCloseable {
         }
     }
 
-    private String answer(Request request) throws IOException {
+    private String answer(Request request) {
         List<String> words = request.words();
         String name = words.getFirst();
         boolean subscribes = name.equals("SUBSCRIBE");
@@ -164,7 +169,7 @@ final class FakeRedis implements AutoCloseable {
     }
 
     /** What the script does. The first message was seen at 1000.000001, and has the number 1. */
-    private synchronized String publish(List<String> words) throws IOException {
+    private synchronized String publish(List<String> words) {
         number++;
         String before = words.get(6), behind = words.get(7), seen = "" + (1_000_000_000 + number);
         String message = behind.isEmpty() ? before : before + seen.substring(0, 4) + '.' + seen.substring(4) + behind;
