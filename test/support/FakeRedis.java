@@ -169,7 +169,7 @@ final class FakeRedis implements AutoCloseable {
     }
 
     /** What the script does. The first message was seen at 1000.000001, and has the number 1. */
-    private synchronized String publish(List<String> words) {
+    synchronized String publish(List<String> words) {
         number++;
         String before = words.get(6), behind = words.get(7), seen = "" + (1_000_000_000 + number);
         String message = behind.isEmpty() ? before : before + seen.substring(0, 4) + '.' + seen.substring(4) + behind;
