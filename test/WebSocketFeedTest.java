@@ -430,8 +430,7 @@ class WebSocketFeedTest {
             assertEquals(1001, close.code());
             session.send(CONFIRMATION);
             session.send(0x88, RawClient.closing(1001));
-            feed.close();
-            assertEquals(0, session.frame().firstByte(), "the end");
+            assertEquals(0, session.frame().firstByte(), "the end: it has read all of that");
             assertTrue(broadcast.isEmpty());
         }
     }
@@ -449,6 +448,20 @@ class WebSocketFeedTest {
         feed(LONG);
         awaitLog("nobody accepts");
         TestServer.await("drained", feed::drain);
+    }
+
+    @Test
+    @DisplayName("it waits for 1, 2, 4 seconds and so on, and for no less than half of that")
+    void waitsLongerEachTime() throws Exception {
+        feed(LONG);
+        long answered = 0;
+        for (long least = 0; least <= 2 * SHORT.toNanos(); least = Math.max(2 * least, SHORT.toNanos() / 2))
+            try (FakeNode.Session session = node.next()) {
+                long waited = System.nanoTime() - answered;
+                assertTrue(waited >= least, waited + " of " + least);
+                answered = System.nanoTime();
+                session.write("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+            }
     }
 
     @Test
