@@ -4690,7 +4690,7 @@ public final class NanoStreamWs {
     /** Takes the texts of a WebSocket server, a message each. */
     static class WebSocketFeed implements Source {
         static final int LONGEST = 60;  // s between two tries
-        static final int ANSWER = 5;    // s for the answer to the greeting, and to the first ping
+        static final int ANSWER = 5;    // s for the answer to the greeting, and to pings until the first pong
         static final Duration OPENING = Duration.ofSeconds(10); // for the opening handshake
         static final Duration PING = Duration.ofSeconds(30);    // between two, if listeners get none
 
@@ -4842,6 +4842,7 @@ public final class NanoStreamWs {
             private volatile int signs; // of life
             private volatile Instant heard = clock.instant(); // the last of them
             private volatile boolean asked = true; // for more, as onOpen does
+            private volatile boolean hears; // a pong has come
 
             @Override
             public CompletionStage<?> onText(WebSocket socket, CharSequence part, boolean last) {
@@ -4879,6 +4880,7 @@ public final class NanoStreamWs {
 
             @Override
             public CompletionStage<?> onPong(WebSocket socket, ByteBuffer message) {
+                hears = true;
                 return goOn(socket);
             }
 
@@ -4902,9 +4904,10 @@ public final class NanoStreamWs {
                 ends.add(why(e));
             }
 
-            /** Waits until it is over, with pings to see that: what comes close behind the handshake or before an
-             * end without a close frame can leave the JDK deaf. Pings are counted, not time: while this process
-             * itself stood still the server was not silent. @return why it is over */
+            /** Waits until it is over, with pings to see that: a text close behind the handshake, or before an end
+             * without a close frame, can leave the JDK deaf. So the first pong is asked for more often. Pings are
+             * counted, not time: while this process itself stood still the server was not silent.
+             * @return why it is over */
             String hold(WebSocket socket) throws InterruptedException {
                 Duration time = second.multipliedBy(ANSWER);
                 int unanswered = 0;
@@ -4919,7 +4922,8 @@ public final class NanoStreamWs {
                         events.add(Event.FEED, "unacknowledged", name() + " does not acknowledge a "
                             + "subscription as a Nano node does; its texts are broadcast as they are");
                     lasted = true;
-                    time = ping;
+                    if (hears)
+                        time = ping;
                 }
                 socket.abort();
                 return "it left two pings unanswered (--ping)";

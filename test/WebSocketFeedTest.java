@@ -291,6 +291,18 @@ class WebSocketFeedTest {
     }
 
     @Test
+    @DisplayName("one that has not answered the first ping is dead long before the next would be due")
+    void asksForTheFirstPongMoreOften() throws Exception {
+        node.answersPings = false;
+        feed(Duration.ofHours(1));
+        try (FakeNode.Session session = node.accept()) {
+            session.send(CONFIRMATION);
+            awaitLog(name() + " is lost: it left two pings unanswered (--ping)");
+        }
+        node.subscribed().close();
+    }
+
+    @Test
     @DisplayName("one that closes is tried again; the log has its code, and how many seconds were missed")
     void connectsAgain() throws Exception {
         feed(LONG);

@@ -23,6 +23,7 @@ final class FakeNode implements AutoCloseable {
     private static final int PATIENCE = 20; // seconds
 
     private final ServerSocket door;
+    volatile boolean answersPings = true; // of its next sessions
 
     FakeNode() throws IOException {
         this(0);
@@ -62,7 +63,9 @@ final class FakeNode implements AutoCloseable {
 
     /** The next connection, which has sent its handshake and waits. */
     Session next() throws IOException {
-        return new Session(door.accept());
+        Session session = new Session(door.accept());
+        session.answersPings = answersPings;
+        return session;
     }
 
     /** Answers the next connection in its own words, and ends it. */
