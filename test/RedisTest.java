@@ -316,6 +316,7 @@ class RedisTest {
             fake.close();
             shared(PATIENT);
             shared.awaitLog("Redis 127.0.0.1:" + port + " for requests" + DOWN + "Connection refused");
+            shared.awaitLog("Redis 127.0.0.1:" + port + " for the channel" + DOWN + "Connection refused");
             fake = new FakeRedis(new ServerSocket(port, 50, InetAddress.getLoopbackAddress()));
             shared.awaitUp();
             assertEquals(2, shared.lines("Connection refused").size(), shared.log());
@@ -879,6 +880,7 @@ class RedisTest {
             send("5000009 50 1 d", "5000010 51 1 e");
             shared.awaitTexts("a", "b", "c", "d", "e");
             shared.awaitLog("for the channel: 4 messages were lost");
+            TestServer.await("they are counted", () -> shared.redis.channel.messages.sum() == 5);
             Exposition figures = new Exposition(shared.redis.figures());
             assertEquals(6, figures.get("nanostream_redis_lost_messages_total"));
             assertEquals(5, figures.get("nanostream_redis_messages_total"));
