@@ -87,6 +87,7 @@ import java.io.OutputStream;
 import java.io.PrintStream;
 import java.lang.AutoCloseable;
 import java.lang.Boolean;
+import java.lang.CharSequence;
 import java.lang.Character;
 import java.lang.Double;
 import java.lang.Error;

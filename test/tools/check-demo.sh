@@ -12,7 +12,7 @@ serve() { # SECONDS COMMAND...: starts it, and a listener once it has said that 
   timeout "$@" >"$out" 2>&1 &
   server=$!
   await 'The stream is running\|feed takes POSTs' "$out"
-  timeout 40 make listen URL=ws://127.0.0.1:$port/ >"$got" 2>&1 &
+  timeout 100 make listen URL=ws://127.0.0.1:$port/ >"$got" 2>&1 &
   listener=$!
 }
 
@@ -22,16 +22,16 @@ end() {
 }
 
 mkdir -p .build
-serve 80 make demo PORTS="--port $port --feed $feed" FEED=$feed
+serve 100 make demo PORTS="--port $port --feed $feed" FEED=$feed
 await '^{"account":"nano_.*"tpm":' "$got" 3
 status=$?
 end
 count $status "make demo starts, and make listen prints its blocks"
 
-serve 60 make run ARGS="--host 127.0.0.1 --port $port --feed $feed"
+serve 100 make run ARGS="--host 127.0.0.1 --port $port --feed $feed"
 await ' admitted ' "$out"
 admitted=$?
-timeout 20 make demo PORTS="--port $other --feed $feed" FEED=$feed >.build/demo-second.txt 2>&1
+timeout 60 make demo PORTS="--port $other --feed $feed" FEED=$feed >.build/demo-second.txt 2>&1
 second=$?
 end # what was posted has been sent then
 [ $admitted = 0 ] && [ $second != 0 ] && [ $second != 124 ] && ! grep -q nano_ "$got"
