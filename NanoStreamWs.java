@@ -5450,8 +5450,8 @@ public final class NanoStreamWs {
 
     /** What the servers share. */
     static class Redis implements UsedTokens, Broadcast {
-        /** Seconds that a used token is kept longer: the clocks of the servers may differ. */
-        static final int MARGIN = 60;
+        /** ms that a used token is kept longer: the clocks of the servers may differ. */
+        static final int MARGIN = 60_000;
         static final long MAX_BEHIND = 4 * 1024 * 1024; // bytes that a server may be behind; Redis keeps them
         static final int PAUSE = 20;                    // ms until a message is tried again that waits for it
         /** Publishes a message, unless a server is too far behind: see REPORT. Its time is that of Redis, and
@@ -5529,9 +5529,10 @@ public final class NanoStreamWs {
         @Override
         public void claim(Claims claims) throws Refusal {
             String mac = HexFormat.of().formatHex(claims.mac().getBytes(ISO_8859_1));
-            double seconds = Math.ceil(claims.expires()) + MARGIN;
-            long until = (long) seconds * 1000 + leeway.toMillis();
-            Object reply = requests.ask("SET", prefix + ":used:" + mac, 1, "NX", "PXAT", until);
+            // So long, and not until then: the time of Redis is asked for nothing that decides who gets in.
+            double left = claims.expires() - Jwt.unixTime(channel.broadcaster.clock.instant()); // seconds
+            long millis = (long) (1000 * left) + leeway.toMillis() + MARGIN;
+            Object reply = requests.ask("SET", prefix + ":used:" + mac, 1, "NX", "PX", millis);
             if (reply == null) throw new Refusal(Rejection.TOKEN_USED);
             if (!reply.equals("OK")) throw requests.unexpected();
             own.claim(claims); // what was used here stays used, even if Redis has forgotten it

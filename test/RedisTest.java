@@ -72,7 +72,7 @@ class RedisTest {
         final ConcurrentLinkedQueue<Long> seen = new ConcurrentLinkedQueue<>();
         final HeldSocket listener = HeldSocket.free();
         final NanoStreamWs.Broadcaster broadcaster = new NanoStreamWs.Broadcaster(1 << 23, Duration.ofSeconds(10),
-            InstantSource.system(), (opcode, when, from) -> seen.add(when));
+            () -> START, (opcode, when, from) -> seen.add(when));
         final NanoStreamWs.UsedTokenTable own;
         final NanoStreamWs.Redis redis;
 
@@ -417,12 +417,12 @@ class RedisTest {
     @DisplayName("A token works once among all servers")
     class Claiming {
         @Test
-        @DisplayName("claims by SET prefix:used:MAC 1 NX PXAT, a minute longer than exp and leeway")
+        @DisplayName("claims by SET prefix:used:MAC 1 NX PX, for a minute more than until exp and leeway")
         void asksExactly() throws Exception {
             shared = new Shared(fake.url() + "/the.prefix", Map.of(), PATIENT, Duration.ofMillis(2_500)).awaitUp();
             assertNull(shared.claim(token(0xABCDEF, 10.25)));
             assertEquals(List.of("*6\r\n$3\r\nSET\r\n$80\r\nthe.prefix:used:" + hex(0xABCDEF)
-                + "\r\n$1\r\n1\r\n$2\r\nNX\r\n$4\r\nPXAT\r\n$13\r\n2000000073500\r\n"),
+                + "\r\n$1\r\n1\r\n$2\r\nNX\r\n$2\r\nPX\r\n$5\r\n72750\r\n"),
                 fake.requests("SET").stream().map(FakeRedis.Request::text).toList());
         }
 
@@ -435,7 +435,7 @@ class RedisTest {
             assertNull(shared.claim(new NanoStreamWs.Claims(new String(mac, ISO_8859_1), 253_402_300_799.0)));
             List<String> words = fake.requests("SET").getFirst().words();
             assertEquals("nano-stream:used:" + HexFormat.of().formatHex(mac), words.get(1));
-            assertEquals("253402300859000", words.get(5));
+            assertEquals("251402300859000", words.get(5));
         }
 
         @Test
