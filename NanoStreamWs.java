@@ -5461,14 +5461,18 @@ public final class NanoStreamWs {
             local channel, before, behind, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
             local time = redis.call('TIME')
             local last = redis.call('HMGET', state, 'seen', 'number', 'bytes')
-            local seen = math.max(time[1] * 1000000 + time[2], (tonumber(last[1]) or 0) + 1)
-            local number = (tonumber(last[2]) or 0) + 1
-            local bytes = (tonumber(last[3]) or 0) + #before
+            local function count(text) -- what is none is 0: else it would stand in the way for ever
+              local count = tonumber(text)
+              return count and count >= 0 and count <= 2^52 and count or 0
+            end
+            local seen = math.max(time[1] * 1000000 + time[2], count(last[1]) + 1)
+            local number = count(last[2]) + 1
+            local bytes = count(last[3]) + #before
             local all = redis.call('HGETALL', servers)
             for i = 1, #all, 2 do
-              local at, when = string.match(all[i + 1], '(%d+) (%d+)')
-              if time[1] - when > 5 then
-                redis.call('HDEL', servers, all[i]) -- it has gone
+              local at, when = string.match(all[i + 1], '^(%d+) (%d+)$')
+              if not at or math.abs(time[1] - when) > 5 then
+                redis.call('HDEL', servers, all[i]) -- it has gone, or the clock was set back: it reports anew
               elseif bytes - at > most then
                 return 0
               end

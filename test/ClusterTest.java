@@ -1,6 +1,7 @@
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.IOException;
+import java.math.BigDecimal;
 import java.net.http.HttpClient;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -11,6 +12,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Future;
@@ -505,6 +507,25 @@ class ClusterTest {
         assertEquals(401, GuardedServer.knock(server, token));
     }
 
+    @ParameterizedTest
+    @DisplayName("what somebody else has written into the keys, or a clock that was set back, stops no message")
+    @ValueSource(strings = {
+        "state number -5", "state number inf", "state number nan", "state number 1e17", "state seen inf",
+        "state seen 9007199254740992", "state seen 1e300", "state bytes inf", "state number x",
+        "servers other rubbish", "servers other 5", "servers other ", "servers other 0 99999999999"})
+    void goesOnWhateverIsInTheKeys(String field) throws Exception {
+        TestServer server = server();
+        Taker taker = taker(server.port(), "/");
+        redis.ask("HSET", "nano-stream:state", "bytes", "9000000"); // so much as nobody may be behind
+        String[] words = field.split(" ", 3);
+        redis.ask("HSET", "nano-stream:" + words[0], words[1], words[2]);
+        for (int i = 0; i < 3; i++)
+            assertEquals(200, server.post(callback(i)), field);
+        taker.await(3);
+        assertIncreasing(seen(taker));
+        assertEquals(3, redis.number());
+    }
+
     private ServerProcess process() throws Exception {
         ServerProcess process = ServerProcess.of("--host=127.0.0.1", "--port=0", "--feed=http://127.0.0.1:0/",
             "--redis=" + url(redis.port));
@@ -672,6 +693,16 @@ class ClusterTest {
             assertEquals(List.of("here"), takers.getFirst().texts);
             assertEquals(List.of("there"), takers.getLast().texts);
         }
+    }
+
+    /** When the blocks that a listener got were seen. */
+    private static List<BigDecimal> seen(Taker taker) {
+        return taker.texts.stream().flatMap(text -> SEEN.matcher(text).results())
+            .map(result -> new BigDecimal(result.group(1))).toList();
+    }
+
+    private static void assertIncreasing(List<BigDecimal> numbers) {
+        assertEquals(List.copyOf(new TreeSet<>(numbers)), numbers);
     }
 
     /** What a Nano node posts. */
