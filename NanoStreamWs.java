@@ -5356,6 +5356,7 @@ public final class NanoStreamWs {
         final LongAdder messages = new LongAdder();
         final LongAdder lost = new LongAdder();
         volatile long number; // of the last message that was broadcast
+        volatile long seen;   // when it was seen
         // thread only:
         private long reported;      // bytes
         private long reportedAt;    // ns
@@ -5412,7 +5413,8 @@ public final class NanoStreamWs {
             long next = Long.parseLong(parts.group(2));
             byte[] message = parts.group(4).getBytes(UTF_8);
             count(next);
-            broadcaster.publish(seen -> message, Long.parseLong(parts.group(1)));
+            seen = Long.parseLong(parts.group(1));
+            broadcaster.publish(when -> message, seen);
             messages.increment();
             number = next;
             report(Long.parseLong(parts.group(3)));
@@ -5455,7 +5457,7 @@ public final class NanoStreamWs {
         static final long MAX_BEHIND = 4 * 1024 * 1024; // bytes that a server may be behind; Redis keeps them
         static final int PAUSE = 20;                    // ms until a message is tried again that waits for it
         /** Publishes a message, unless a server is too far behind: see REPORT. Its time is that of Redis, and
-         * increases. */
+         * increases, also where Redis does not know any more what this server has got. */
         static final String PUBLISH = """
             local state, servers = KEYS[1], KEYS[2]
             local channel, before, behind, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -5465,7 +5467,8 @@ public final class NanoStreamWs {
               local count = tonumber(text)
               return count and count >= 0 and count <= 2^52 and count or 0
             end
-            local seen = math.max(time[1] * 1000000 + time[2], count(last[1]) + 1)
+            local known = math.max(count(last[1]), count(ARGV[5]))
+            local seen = math.max(time[1] * 1000000 + time[2], known + 1)
             local number = count(last[2]) + 1
             local bytes = count(last[3]) + #before
             local all = redis.call('HGETALL', servers)
@@ -5571,7 +5574,7 @@ public final class NanoStreamWs {
             Object reply = requests.ask(
                 "EVAL", PUBLISH,
                 2, prefix + ":state", prefix + ":servers",
-                channel.channel, before, behind, MAX_BEHIND);
+                channel.channel, before, behind, MAX_BEHIND, channel.seen);
             if (reply instanceof Long number) return number;
             throw requests.unexpected();
         }

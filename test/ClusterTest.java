@@ -526,6 +526,22 @@ class ClusterTest {
         assertEquals(3, redis.number());
     }
 
+    @Test
+    @DisplayName("seen increases, also behind a Redis that has lost its data, or whose clock is slower than that before")
+    void increasesBehindALoss() throws Exception {
+        three();
+        Taker taker = taker(servers.getFirst().port(), "/");
+        redis.ask("HSET", "nano-stream:state", "seen", "3000000000000000"); // by the clock before
+        assertEquals(200, servers.get(1).post(callback(1)));
+        taker.await(1);
+        assertEquals("OK", redis.ask("FLUSHALL"));
+        assertEquals(200, servers.get(1).post(callback(2)));
+        taker.await(2);
+        assertEquals(200, servers.get(2).post(callback(3)));
+        taker.await(3);
+        assertIncreasing(seen(taker));
+    }
+
     private ServerProcess process() throws Exception {
         ServerProcess process = ServerProcess.of("--host=127.0.0.1", "--port=0", "--feed=http://127.0.0.1:0/",
             "--redis=" + url(redis.port));

@@ -685,7 +685,10 @@ class RedisTest {
             assertNull(shared.publish("h\u00e9llo \ud83d\ude80"));
             List<String> words = fake.requests("EVAL").getFirst().words();
             assertEquals(List.of("EVAL", NanoStreamWs.Redis.PUBLISH, "2", "nano-stream:state", "nano-stream:servers",
-                "nano-stream:feed", "h\u00c3\u00a9llo \u00f0\u009f\u009a\u0080", "", "4194304"), words);
+                "nano-stream:feed", "h\u00c3\u00a9llo \u00f0\u009f\u009a\u0080", "", "4194304", "0"), words);
+            shared.awaitTexts("h\u00e9llo \ud83d\ude80");
+            assertNull(shared.publish("b"));
+            assertEquals("1000000001", fake.requests("EVAL").getLast().words().getLast(), "the last was seen then");
         }
 
         @Test
