@@ -5350,14 +5350,20 @@ public final class NanoStreamWs {
         static final Pattern MESSAGE =
             Pattern.compile("([0-9]{1,16}) ([0-9]{1,16}) ([0-9]{1,16}) (.+)", Pattern.DOTALL);
         static final int REPORT = 256 * 1024;           // bytes until it is told how far this server is
-        final String channel;
+        /** The number of the last message. */
+        static final String NUMBER = """
+            local number = tonumber(redis.call('HMGET', KEYS[1], 'number')[1])
+            return number and number >= 0 and number <= 2^52 and number or 0
+            """;
+        final String channel, state; // its name, and the key of what stands before the next message
         final Broadcaster broadcaster;
         final LongConsumer report;
         final LongAdder messages = new LongAdder();
         final LongAdder lost = new LongAdder();
-        volatile long number; // of the last message that was broadcast
+        volatile long number = -1; // of the last message that was broadcast; -1: none is known
         volatile long seen;   // when it was seen
         // thread only:
+        private long known = -1;    // the number when it subscribed; -1: it has not, or may not ask
         private long reported;      // bytes
         private long reportedAt;    // ns
 
@@ -5365,18 +5371,22 @@ public final class NanoStreamWs {
          * begins to get them */
         RedisChannel(
                 RedisAddress address,
-                String channel,
+                String prefix,
                 Broadcaster broadcaster,
                 LongConsumer report,
                 EventLog events) {
             super(address, "the channel", events);
-            this.channel = channel;
+            channel = prefix + ":feed";
+            state = prefix + ":state";
             this.broadcaster = broadcaster;
             this.report = report;
         }
 
         @Override
         void serve(RespConnection connection) throws IOException {
+            if (number < 0)
+                number = known; // nothing came since then, or was lost
+            known = connection.ask("EVAL", NUMBER, 1, state) instanceof Long last ? last : -1;
             connection.tcp.setSoTimeout(address.times.probe);
             connection.send("SUBSCRIBE", channel);
             boolean probed = false;
@@ -5431,7 +5441,7 @@ public final class NanoStreamWs {
 
         /** Numbers are without a gap, unless something was lost. */
         void count(long next) {
-            long missing = number == 0 ? 0 : next - number - 1; // 0: the first that comes here
+            long missing = number < 0 ? 0 : next - number - 1;
             if (missing > 0) {
                 lost.add(missing);
                 events.add(Event.SHARED, name + ": " + missing + " messages were lost");
@@ -5515,7 +5525,7 @@ public final class NanoStreamWs {
             String path = address.uri.getPath().replaceFirst("^/", "");
             prefix = path.isEmpty() ? "nano-stream" : path;
             requests = new RedisRequests(address, events);
-            channel = new RedisChannel(address, prefix + ":feed", broadcaster, this::report, events);
+            channel = new RedisChannel(address, prefix, broadcaster, this::report, events);
         }
 
         void start() {
@@ -5573,7 +5583,7 @@ public final class NanoStreamWs {
         long publish(byte[] before, String behind) throws Refusal {
             Object reply = requests.ask(
                 "EVAL", PUBLISH,
-                2, prefix + ":state", prefix + ":servers",
+                2, channel.state, prefix + ":servers",
                 channel.channel, before, behind, MAX_BEHIND, channel.seen);
             if (reply instanceof Long number) return number;
             throw requests.unexpected();

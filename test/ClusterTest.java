@@ -507,6 +507,27 @@ class ClusterTest {
         assertEquals(401, GuardedServer.knock(server, token));
     }
 
+    @Test
+    @DisplayName("what a server misses before it has got any is counted, too")
+    void countsWhatIsLostBeforeTheFirst() throws Exception {
+        TestServer there = server();
+        try (Relay relay = new Relay()) {
+            relay.mend(redis.port);
+            TestServer cutOff = server(relay.port());
+            Taker taker = taker(cutOff);
+            relay.cut();
+            awaitLast(cutOff, "the channel", "is down");
+            for (int i = 0; i < 10; i++)
+                assertEquals(200, there.post("missed " + i));
+            relay.mend(redis.port);
+            awaitRedis("is up");
+            assertEquals(200, there.post("behind"));
+            taker.await("behind");
+            cutOff.awaitLog("for the channel: 10 messages were lost");
+            assertEquals(10, figure(cutOff.feedPort(), LOST));
+        }
+    }
+
     @ParameterizedTest
     @DisplayName("what somebody else has written into the keys, or a clock that was set back, stops no message")
     @ValueSource(strings = {

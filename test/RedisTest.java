@@ -679,16 +679,22 @@ class RedisTest {
     @Nested
     @DisplayName("A message goes to all servers")
     class Publishing {
+        /** The words of each message's request. */
+        private List<List<String>> published() {
+            return fake.requests("EVAL").stream().map(FakeRedis.Request::words)
+                .filter(words -> words.get(1).equals(NanoStreamWs.Redis.PUBLISH)).toList();
+        }
+
         @Test
         void asksExactly() throws Exception {
             up();
             assertNull(shared.publish("h\u00e9llo \ud83d\ude80"));
-            List<String> words = fake.requests("EVAL").getFirst().words();
+            List<String> words = published().getFirst();
             assertEquals(List.of("EVAL", NanoStreamWs.Redis.PUBLISH, "2", "nano-stream:state", "nano-stream:servers",
                 "nano-stream:feed", "h\u00c3\u00a9llo \u00f0\u009f\u009a\u0080", "", "4194304", "0"), words);
             shared.awaitTexts("h\u00e9llo \ud83d\ude80");
             assertNull(shared.publish("b"));
-            assertEquals("1000000001", fake.requests("EVAL").getLast().words().getLast(), "the last was seen then");
+            assertEquals("1000000001", published().getLast().getLast(), "the last was seen then");
         }
 
         @Test
@@ -697,7 +703,7 @@ class RedisTest {
             up();
             byte[] before = "{\"a\":1,\"seen\":".getBytes(UTF_8);
             assertNull(shared.publish(new NanoStreamWs.SeenMessage(before, () -> ",\"tps\":2}")));
-            List<String> words = fake.requests("EVAL").getFirst().words();
+            List<String> words = published().getFirst();
             assertEquals("{\"a\":1,\"seen\":", words.get(6));
             assertEquals(",\"tps\":2}", words.get(7));
             shared.awaitTexts("{\"a\":1,\"seen\":1000.000001,\"tps\":2}");
@@ -887,6 +893,28 @@ class RedisTest {
             Exposition figures = new Exposition(shared.redis.figures());
             assertEquals(6, figures.get("nanostream_redis_lost_messages_total"));
             assertEquals(5, figures.get("nanostream_redis_messages_total"));
+        }
+
+        @ParameterizedTest
+        @CsvSource(delimiter = '|', textBlock = """
+            :0~         | 5
+            :4~         | 1
+            $-1~        | 0
+            *0~         | 0
+            -NOPERM no~ | 0
+            """)
+        @DisplayName("counts what was lost before the first that came, unless that was lost before the start")
+        void countsWhatWasLostBeforeTheFirst(String reply, int lost) throws Exception {
+            fake.answer("EVAL", reply.replace("~", "\r\n"));
+            up();
+            assertEquals(List.of("EVAL", NanoStreamWs.RedisChannel.NUMBER, "1", "nano-stream:state"),
+                fake.requests("EVAL").getFirst().words());
+            fake.cut();
+            fake.await("SUBSCRIBE", 2);
+            shared.awaitLog("for the channel is up again");
+            send("5000001 6 1 a", "5000002 7 1 b");
+            shared.awaitTexts("a", "b");
+            assertEquals(lost, shared.redis.channel.lost.sum());
         }
 
         @Test
