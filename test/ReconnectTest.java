@@ -196,6 +196,37 @@ class ReconnectTest {
         assertEquals(blocks(1, 2), shown(page));
     }
 
+    /** A server that gets its blocks from a Redis of its own. */
+    private TestServer server(FakeRedis redis) throws Exception {
+        all.add(redis);
+        TestServer server = server("--redis=" + redis.url());
+        server.awaitLog("for requests is up");
+        server.awaitLog("for the channel is up");
+        return server;
+    }
+
+    private static void bring(FakeRedis redis, int from, int to) throws Exception {
+        for (int i = from; i <= to; i++)
+            redis.send(FakeRedis.message("500000%1$d %1$d 1 {\"hash\":\"%1$d\",\"seen\":5.00000%1$d}".formatted(i)));
+    }
+
+    @Test
+    @DisplayName("another server that is behind: what it sends again is not shown again, and is no gap")
+    void passesOverWhatItHas() throws Exception {
+        FakeRedis redis = new FakeRedis(), slow = new FakeRedis();
+        TestServer server = server(redis), behind = server(slow);
+        ServerProcess page = page(server);
+        server.awaitListeners(1);
+        bring(redis, 1, 5);
+        page.await("show 5$");
+        relay.cut();
+        relay.mend(behind.port());
+        behind.awaitListeners(1);
+        bring(slow, 3, 7);
+        page.await("show 7$");
+        assertEquals(blocks(1, 7), shown(page));
+    }
+
     @Test
     @DisplayName("a restart: what was posted after it comes, and the page says that some may be missing")
     void saysThatThereIsAGapAfterARestart() throws Exception {
