@@ -2335,7 +2335,12 @@ public final class NanoStreamWs {
     interface Translation { Message translate(byte[] message, String text) throws Refusal; }
 
     /** Is told of each frame of the plain log where it begins, under appending. */
-    interface Keeper { void keep(Opcode opcode, long seen, Cursor from); }
+    interface Keeper {
+        void keep(Opcode opcode, long seen, Cursor from);
+
+        /** What was kept so far is no history of what comes. */
+        default void forgetAll() { }
+    }
 
     /** The log, the lanes, and the listeners in them. */
     static class Broadcaster implements Broadcast {
@@ -2399,6 +2404,13 @@ public final class NanoStreamWs {
                 if (!lane.listeners.isEmpty()) // asked after the append: see Lane.add
                     lane.wake();
             return true;
+        }
+
+        /** Messages are missing here: whoever asks for one before them learns of a gap. */
+        void skip() {
+            appending.lock();
+            keeper.forgetAll();
+            appending.unlock();
         }
 
         void appendCompressed(Opcode opcode, byte[] payload) {
@@ -3357,7 +3369,8 @@ public final class NanoStreamWs {
             oldest++;
         }
 
-        void forgetAll() {
+        @Override
+        public void forgetAll() {
             while (oldest < end)
                 forgetOldest();
         }
@@ -5444,6 +5457,7 @@ public final class NanoStreamWs {
             long missing = number < 0 ? 0 : next - number - 1;
             if (missing > 0) {
                 lost.add(missing);
+                broadcaster.skip();
                 events.add(Event.SHARED, name + ": " + missing + " messages were lost");
             }
             if (missing < 0)

@@ -1129,6 +1129,20 @@ class RedisTest {
         }
 
         @Test
+        @DisplayName("what stands before a loss is no history any more: a client that asks for it learns of the gap")
+        void forgetsWhatStandsBeforeALoss() throws Exception {
+            try (TestServer server = server()) {
+                fake.send(FakeRedis.message("5000001 1 1 a") + FakeRedis.message("5000002 2 1 b"));
+                fake.send(FakeRedis.message("5000005 5 1 e") + FakeRedis.message("5000006 6 1 f"));
+                server.awaitLog("for the channel: 2 messages were lost");
+                String target = "/?since=5.000002&t=" + TestToken.fresh(server);
+                try (RawClient client = RawClient.admitted(server.port(), target)) {
+                    assertEquals("e", client.text());
+                }
+            }
+        }
+
+        @Test
         @DisplayName("says by healthz and metrics whether Redis is there, and keeps its listeners")
         void tellsHowItIs() throws Exception {
             try (TestServer server = server();
