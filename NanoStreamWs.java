@@ -5376,7 +5376,7 @@ public final class NanoStreamWs {
         volatile long number = -1; // of the last message that was broadcast; -1: none is known
         volatile long seen;   // when it was seen
         // thread only:
-        private long known = -1;    // the number when it subscribed; -1: it has not, or may not ask
+        private long known = -1;    // the number when it subscribed; -1: it has not, or may not ask for it
         private long reported;      // bytes
         private long reportedAt;    // ns
 
@@ -5399,7 +5399,11 @@ public final class NanoStreamWs {
         void serve(RespConnection connection) throws IOException {
             if (number < 0)
                 number = known; // nothing came since then, or was lost
-            known = connection.ask("EVAL", NUMBER, 1, state) instanceof Long last ? last : -1;
+            known = connection.ask("EVAL", NUMBER, 1, state) instanceof Long last ? last : number;
+            if (number >= 0) {
+                count(known + 1);
+                number = known;
+            }
             connection.tcp.setSoTimeout(address.times.probe);
             connection.send("SUBSCRIBE", channel);
             boolean probed = false;

@@ -917,6 +917,25 @@ class RedisTest {
             assertEquals(lost, shared.redis.channel.lost.sum());
         }
 
+        @ParameterizedTest
+        @CsvSource(delimiter = '|', textBlock = """
+            :42~         | 0 | 0
+            :45~         | 3 | 0
+            :7~          | 0 | 1
+            -NOPERM no~  | 0 | 0
+            """)
+        @DisplayName("counts what was lost as soon as it is there again, and not with the next message")
+        void countsAtOnce(String reply, int lost, int anew) throws Exception {
+            up();
+            send("5000001 42 1 a");
+            shared.awaitTexts("a");
+            fake.answer("EVAL", reply.replace("~", "\r\n"));
+            fake.cut();
+            shared.awaitLog("for the channel is up again");
+            assertEquals(lost, shared.redis.channel.lost.sum());
+            assertEquals(anew, shared.lines("counts anew").size(), shared.log());
+        }
+
         @Test
         void warnsWhenNumbersBeginAnew() throws Exception {
             up();
