@@ -5498,7 +5498,7 @@ public final class NanoStreamWs {
             local known = math.max(count(last[1]), count(ARGV[5]))
             local seen = math.max(time[1] * 1000000 + time[2], known + 1)
             local number = count(last[2]) + 1
-            local bytes = count(last[3]) + #before
+            local bytes = count(last[3]) + #before + #behind + 100 -- what Redis keeps beside them
             local all = redis.call('HGETALL', servers)
             for i = 1, #all, 2 do
               local at, when = string.match(all[i + 1], '^(%d+) (%d+)$')

@@ -1,7 +1,11 @@
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.*;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.math.BigDecimal;
+import java.net.InetAddress;
+import java.net.Socket;
 import java.net.http.HttpClient;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -610,6 +614,30 @@ class ClusterTest {
         for (Load load : loads)
             assertTrue(takers.getLast().texts.containsAll(load.taken));
         assertEquals(0, figure(other.feedPort(), LOST));
+    }
+
+    private static String readTo(InputStream in, String end) throws IOException {
+        StringBuilder text = new StringBuilder();
+        while (text.indexOf(end) < 0)
+            text.append((char) in.read());
+        return text.toString();
+    }
+
+    @Test
+    @DisplayName("a small message counts as what Redis keeps of it for a server that is behind")
+    void countsWhatRedisKeeps() throws Exception {
+        TestServer server = server();
+        try (Socket subscriber = new Socket(InetAddress.getLoopbackAddress(), redis.port)) {
+            String request = "AUTH " + RedisServer.ADMIN + "\r\nSUBSCRIBE nano-stream:feed\r\n";
+            subscriber.getOutputStream().write(request.getBytes(UTF_8));
+            InputStream in = subscriber.getInputStream();
+            readTo(in, "\r\n:1\r\n"); // it is subscribed
+            assertEquals(200, server.post("x"));
+            String kept = readTo(in, " x\r\n");
+            int counted = Integer.parseInt(redis.ask("HGET", "nano-stream:state", "bytes"));
+            assertTrue(counted >= kept.length(), counted + " are counted of " + kept.length());
+            assertTrue(counted < 2 * kept.length(), counted + " are counted of " + kept.length());
+        }
     }
 
     @Test
