@@ -5365,8 +5365,8 @@ public final class NanoStreamWs {
         static final int REPORT = 256 * 1024;           // bytes until it is told how far this server is
         /** The number of the last message. */
         static final String NUMBER = """
-            local number = tonumber(redis.call('HMGET', KEYS[1], 'number')[1])
-            return number and number >= 0 and number <= 2^52 and number or 0
+            local n = tonumber(redis.call('HMGET', KEYS[1], 'number')[1])
+            return n and n >= 0 and n <= 2^52 and n or 0
             """;
         final String channel, state; // its name, and the key of what stands before the next message
         final Broadcaster broadcaster;
@@ -5492,8 +5492,8 @@ public final class NanoStreamWs {
             local time = redis.call('TIME')
             local last = redis.call('HMGET', state, 'seen', 'number', 'bytes')
             local function count(text) -- what is none is 0: else it would stand in the way for ever
-              local count = tonumber(text)
-              return count and count >= 0 and count <= 2^52 and count or 0
+              local n = tonumber(text)
+              return n and n >= 0 and n <= 2^52 and n or 0
             end
             local known = math.max(count(last[1]), count(ARGV[5]))
             local seen = math.max(time[1] * 1000000 + time[2], known + 1)
