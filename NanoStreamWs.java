@@ -193,6 +193,7 @@ import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
@@ -4719,12 +4720,10 @@ public final class NanoStreamWs {
         final Duration ping;
         final Duration second; // 1 s, or less in a test
         final InstantSource clock;
-        final HttpClient client = HttpClient.newBuilder()
-            .executor(Thread::startVirtualThread)
-            .build();
         final Thread thread = Thread.ofVirtual().name("feed").unstarted(this::run);
         private volatile boolean draining;
         // Changed by the feed's thread alone:
+        volatile HttpClient client = client(); // one for each try
         private volatile boolean up;
         private volatile Instant since; // it is up, or not
         private volatile long connections;
@@ -4749,6 +4748,12 @@ public final class NanoStreamWs {
             String words = name() + (up ? " has been" : " has not been") + " connected for "
                 + millis / 1000 + " s";
             return new FeedState(up, words, connections, up ? missed : missed + millis);
+        }
+
+        static HttpClient client() {
+            return HttpClient.newBuilder()
+                .executor(Thread::startVirtualThread)
+                .build();
         }
 
         long millisSince() {
@@ -4795,15 +4800,18 @@ public final class NanoStreamWs {
 
         /** Connects, and stays until that is over. @return whether it has lasted for a moment */
         boolean attend() throws InterruptedException {
+            client.shutdownNow(); // a server that does not read can hold a lost connection open
+            client = client();
             Link link = new Link();
             String greeting = peer.greeting.get(); // before the first text can come
             WebSocket socket;
             try {
                 socket = client.newWebSocketBuilder()
-                    .connectTimeout(OPENING)
                     .buildAsync(peer.address, link)
+                    .orTimeout(OPENING.toMillis(), TimeUnit.MILLISECONDS) // a refusal's body may have no end
                     .get();
             } catch (ExecutionException e) {
+                client.shutdownNow(); // so does one that goes on answering, or answers with too much
                 String why = why(e.getCause());
                 events.add(Event.FEED, "unreachable", name() + " cannot be reached: " + why);
                 return false;
@@ -4838,6 +4846,9 @@ public final class NanoStreamWs {
                 cause = cause.getCause();
             if (cause instanceof UnresolvedAddressException)
                 return "its host has no address; look at the name, and at the DNS";
+            if (e instanceof TimeoutException)
+                return "its answer is not there in " + OPENING.toSeconds() + " s; look at a firewall, and "
+                    + "whether it speaks WebSocket";
             if (e instanceof ConnectException)
                 return "nobody accepts the connection; look at the address, and whether the server runs";
             String text = EventLog.quote(String.valueOf(cause.getMessage()));

@@ -382,9 +382,36 @@ class WebSocketFeedTest {
     void givesUpASilentHandshake() throws Exception {
         feed(LONG);
         try (FakeNode.Session silent = node.next()) {
-            awaitLog(name() + " cannot be reached: \"request timed out\"");
+            awaitLog(name() + " cannot be reached: its answer is not there in 10 s");
             node.accept().close();
             assertFalse(silent.socket.isClosed());
+        }
+    }
+
+    @ParameterizedTest
+    @Tag("slow")
+    @DisplayName("nor is one waited for whose refusal has a body without an end; the connection is ended")
+    @ValueSource(strings = {"200 OK\r\nContent-Type: text/event-stream", "401 Unauthorized\r\nContent-Length: 100"})
+    void givesUpARefusalWithoutAnEnd(String refusal) throws Exception {
+        feed(LONG);
+        try (FakeNode.Session session = node.next()) {
+            session.write("HTTP/1.1 " + refusal + "\r\n\r\ndata: x\n\n");
+            awaitLog(name() + " cannot be reached: its answer is not there in 10 s");
+            session.listen();
+            assertEquals(0, session.frame().firstByte(), "the end");
+            node.accept().close();
+        }
+    }
+
+    @Test
+    @DisplayName("a handshake whose answer is too much for the JDK leaves no connection open")
+    void endsAHandshakeThatFails() throws Exception {
+        feed(LONG);
+        try (FakeNode.Session session = node.next()) {
+            session.write("HTTP/1.1 101 x\r\n" + "x: y\r\n".repeat(70_000)); // more than the JDK takes
+            awaitLog(" cannot be reached: ");
+            session.listen();
+            assertEquals(0, session.frame().firstByte(), "the end");
         }
     }
 

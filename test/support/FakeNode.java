@@ -107,7 +107,7 @@ final class FakeNode implements AutoCloseable {
             head = read.toString();
         }
 
-        private void listen() {
+        void listen() {
             Thread.ofVirtual().start(() -> {
                 try {
                     while (true)
