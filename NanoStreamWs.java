@@ -3504,7 +3504,8 @@ public final class NanoStreamWs {
             """;
         /** Tells the connection's state in words. A screen reader speaks each text that is set there, so the
          * same is not set twice. The page connects beneath its own path, where a proxy may have a prefix. A
-         * browser does not say why a handshake failed, but /healthz says a part of it. Without a token, or
+         * browser does not say why a handshake failed, but /healthz says a part of it: whoever is refused while
+         * no feed is up is not refused for that. Nor does it say that there is no room. Without a token, or
          * with one that cannot have been used, the page tries again, later and later, and by chance, so that
          * not all pages do in the same moment. */
         static final String CONNECTION = """
@@ -3531,11 +3532,13 @@ public final class NanoStreamWs {
             }
             async function explain() {
               const health = await fetch('healthz', { signal: AbortSignal.timeout(5000) }).catch(() => null);
+              const words = await health?.text().catch(() => '');
+              const takes = health?.ok || /^no feed is up(; ws.*)?$/.test(words);
               if (!health) again('The server cannot be reached.');
-              else if (!health.ok) again('The server takes no listeners at the moment.');
-              else if (token) say('bad', 'Not admitted: the token has probably been used, or has expired.');
+              else if (!takes) again('The server takes no listeners at the moment.');
+              else if (token) say('bad', 'Not admitted: the token was used or has expired, or the server is full.');
               else if (tries > 0) again('The server does not admit this page any more.');
-              else say('bad', 'This server wants a token.');
+              else say('bad', 'This server wants a token, or is full.');
             }
             function again(why) {
               say('busy', why + ' Trying again.');

@@ -24,6 +24,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class PageInBrowserTest {
     private static final String ACCOUNT = "nano_1ipx847tk8o46pwxt5qjdbncjqcbwcc1rrmqnkztrfjy5k7z4imsrata9est";
     private static final String NANO = "0".repeat(30); // behind a number: so many, in raw
+    private static final String REFUSED = "Not admitted: the token was used or has expired, or the server is full.";
     private static Browser browser;
 
     private TestServer server;
@@ -185,7 +186,7 @@ class PageInBrowserTest {
         assertFalse(displayed("#ask"));
         assertEquals("", browser.console());
         browser.open(link);
-        browser.awaitState("Not admitted: the token has probably been used, or has expired.");
+        browser.awaitState(REFUSED);
         assertTrue(displayed("#ask"));
         assertEquals(url(), browser.eval("location.href"));
         browser.type("#token", url() + '#' + TestToken.fresh(server) + '\n');
@@ -203,7 +204,7 @@ class PageInBrowserTest {
     void asksForAToken() throws Exception {
         start("--secret=" + TestServer.SECRET);
         browser.open(url());
-        browser.awaitState("This server wants a token.");
+        browser.awaitState("This server wants a token, or is full.");
         assertTrue(displayed("#ask"));
         browser.run("location.hash = '" + TestToken.fresh(server) + '\'');
         browser.awaitState("Connected");
@@ -285,6 +286,28 @@ class PageInBrowserTest {
         assertFalse(displayed("#ask"));
         other.close();
         browser.awaitState("Connected");
+    }
+
+    @Test
+    @DisplayName("that no feed is up keeps nobody out: a refusal meanwhile is one of the token")
+    void admitsWhileNoFeedIsUp() throws Exception {
+        start("--secret=" + TestServer.SECRET, "--feed=ws://127.0.0.1:1/", "--feed=wss://127.0.0.1:2/");
+        assertEquals(List.of("no feed is up"), server.server.health.ailments());
+        String link = url() + '#' + TestToken.fresh(server);
+        browser.open(link);
+        browser.awaitState("Connected");
+        browser.open(link);
+        browser.awaitState(REFUSED);
+        assertTrue(displayed("#ask"));
+    }
+
+    @Test
+    @DisplayName("there may be no room: a page without a token is told so as well")
+    void saysThatItMayBeFull() throws Exception {
+        start("--max-listeners=1");
+        RawClient.admitted(server.port(), "/");
+        browser.open(url());
+        browser.awaitState("This server wants a token, or is full.");
     }
 
     @Test
