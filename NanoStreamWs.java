@@ -6256,6 +6256,14 @@ public final class NanoStreamWs {
             }
         }
 
+        /** That it is not this server: what listeners get would come back, and go out to them again for ever.
+         * @param to where listeners connect, if that is every address */
+        void checkNoLoop(String to, int port) throws UsageException {
+            String own = "(localhost|127[0-9.]+|\\[::1]):" + port;
+            if (to.equals("0.0.0.0") && host.matches(own))
+                throw new UsageException("--feed wants another server's port than this one's own (--port)");
+        }
+
         static UsageException wrong() {
             return new UsageException("--feed wants http://HOST:PORT/PATH, or ws://HOST:PORT/PATH or "
                 + "wss://HOST:PORT/PATH (without a _ in the HOST), or -");
@@ -6401,6 +6409,8 @@ public final class NanoStreamWs {
                 throw new UsageException("--ping wants 0 for none, or 0.1 seconds or more");
             if (feeds.stream().filter(Feed::isStandardInput).count() > 1)
                 throw new UsageException("--feed - can be given once: there is one standard input");
+            for (Feed feed : feeds)
+                feed.checkNoLoop(host, port);
             if ((tlsCert == null) != (tlsKey == null))
                 throw new UsageException("--tls-cert wants --tls-key as well, and the other way round");
             if (token != null && (secrets.isEmpty() || newSecret != null))

@@ -308,6 +308,17 @@ class SettingsTest {
     }
 
     @Test
+    @DisplayName("a feed of the server's own port would send each message for ever")
+    void refuseAFeedOfItsOwn() throws Exception {
+        for (String own : List.of("localhost:81", "127.0.0.1:81/x?y", "127.9.8.7:81", "[::1]:81/")) {
+            wrong("another server's port", "--port=81", "--feed=-", "--feed=ws://" + own);
+            assertEquals(1, parse("--port=8", "--feed=ws://" + own).feeds.size());
+            assertEquals(1, parse("--host=192.0.2.1", "--port=81", "--feed=ws://" + own).feeds.size());
+        }
+        wrong("another server's port", "--feed=ws://localhost:8080");
+    }
+
+    @Test
     @DisplayName("two bare --secret are one: the one that is made is printed")
     void takeABareSecretOnce() throws Exception {
         int[] made = {0};
