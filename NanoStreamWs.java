@@ -3253,12 +3253,14 @@ public final class NanoStreamWs {
         }
     }
 
-    /** What a server says to which a feed has connected. If it acknowledges the subscription it is a Nano
-     * node, and its confirmations are all that is broadcast. Of any other server every text is. */
+    /** What a server says to which a feed has connected. One that acknowledges the subscription before it says
+     * anything else is a Nano node, and its confirmations are all that is broadcast. Of any other server every
+     * text is: one that only looks like an acknowledgement, of a publisher, must not silence it. */
     static class NanoNode implements Translation {
         final NanoBlocks blocks;
         final String subscription;
         private volatile boolean acknowledged;
+        private volatile boolean other; // it is no node
 
         /** @param accounts whose blocks it is to send, or none: all. They need no escape in JSON */
         NanoNode(NanoBlocks blocks, List<String> accounts) {
@@ -3273,6 +3275,7 @@ public final class NanoStreamWs {
         /** The text that a new connection begins with. */
         String subscribe() {
             acknowledged = false; // another server may answer at the address
+            other = false;
             return subscription;
         }
 
@@ -3286,9 +3289,10 @@ public final class NanoStreamWs {
             boolean hasBlock = confirmed.get("block") instanceof Json.Obj;
             if (hasBlock && is("confirmation", members.get("topic")))
                 return blocks.flat(callback(confirmed));
-            if (is("subscribe", members.get("ack")))
+            if (!other && is("subscribe", members.get("ack")))
                 acknowledged = true;
-            if (!acknowledged) return seen -> message;
+            other = !acknowledged;
+            if (other) return seen -> message;
             if (json == null)
                 throw new Refusal(Rejection.BAD_MESSAGE, "a Nano node sent it, but it is no JSON object");
             return null;
@@ -4709,7 +4713,7 @@ public final class NanoStreamWs {
     static class WebSocketFeed implements Source {
         static final int LONGEST = 60;  // s between two tries
         static final int ANSWER = 5;    // s for the answer to the greeting, and to pings until the first pong
-        static final Duration OPENING = Duration.ofSeconds(10); // for the opening handshake
+        static final int OPENING = 10;  // s for the opening handshake
         static final Duration PING = Duration.ofSeconds(30);    // between two, if listeners get none
 
         /** The server.
@@ -4811,7 +4815,7 @@ public final class NanoStreamWs {
             try {
                 socket = client.newWebSocketBuilder()
                     .buildAsync(peer.address, link)
-                    .orTimeout(OPENING.toMillis(), TimeUnit.MILLISECONDS) // a refusal's body may have no end
+                    .orTimeout(OPENING, TimeUnit.SECONDS) // a refusal's body may have no end
                     .get();
             } catch (ExecutionException e) {
                 client.shutdownNow(); // so does one that goes on answering, or answers with too much
@@ -4850,7 +4854,7 @@ public final class NanoStreamWs {
             if (cause instanceof UnresolvedAddressException)
                 return "its host has no address; look at the name, and at the DNS";
             if (e instanceof TimeoutException)
-                return "its answer is not there in " + OPENING.toSeconds() + " s; look at a firewall, and "
+                return "its answer is not there in " + OPENING + " s; look at a firewall, and "
                     + "whether it speaks WebSocket";
             if (e instanceof ConnectException)
                 return "nobody accepts the connection; look at the address, and whether the server runs";

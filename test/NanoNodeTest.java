@@ -100,6 +100,25 @@ class NanoNodeTest {
         assertEquals("text", said(node, "text"));
     }
 
+    @Test
+    @DisplayName("one that has said anything else is no node: what looks like an acknowledgement is a text as well")
+    void isNotSilencedByAText() throws Exception {
+        for (String text : List.of("text", ACKNOWLEDGEMENT, "{\"amount\":1}"))
+            assertEquals(text, said(node, text));
+        assertFalse(node.isAcknowledged());
+        node.subscribe();
+        assertNull(said(node, ACKNOWLEDGEMENT));
+        assertTrue(node.isAcknowledged());
+    }
+
+    @Test
+    @DisplayName("a confirmation may come before the acknowledgement")
+    void takesAConfirmationBefore() throws Exception {
+        assertTrue(said(node, pairs().getFirst().confirmation()).startsWith(pairs().getFirst().flat()));
+        assertNull(said(node, ACKNOWLEDGEMENT));
+        assertNull(said(node, "{\"topic\":\"vote\"}"));
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"{\"amount\":\"-1\"}", "{\"balance\":\"1.5\"}", "{\"balance\":[]}"})
     @DisplayName("a confirmation whose block cannot be read is refused")

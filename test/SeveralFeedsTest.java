@@ -149,7 +149,8 @@ class SeveralFeedsTest {
              RawClient before = RawClient.admitted(first.port(), "/");
              RawClient behind = RawClient.admitted(second.port(), "/")) {
             first.awaitListeners(2);
-            List<String> texts = List.of("text", "{\"amount\":\"1\",\"block\":\"{\\\"type\\\":\\\"state\\\"}\"}",
+            List<String> texts = List.of("text", "{\"ack\":\"subscribe\"}",
+                "{\"amount\":\"1\",\"block\":\"{\\\"type\\\":\\\"state\\\"}\"}",
                 " {\"a\":1.50} ", "κόσμε 😀 \u0000", "x".repeat(1 << 20));
             for (String text : texts) {
                 assertEquals(200, first.post(text));
