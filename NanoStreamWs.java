@@ -5038,6 +5038,7 @@ public final class NanoStreamWs {
             "NOAUTH", ": it wants a password, in the URL or in NANO_STREAM_REDIS_PASSWORD",
             "WRONGPASS", ": the user or the password is wrong",
             "NOPERM", ": the README lists what the user has to be allowed",
+            "DENIED", ": give it a password, as the README has it",
             "MOVED", CLUSTER,
             "CROSSSLOT", CLUSTER,
             "CLUSTERDOWN", CLUSTER,
@@ -5063,7 +5064,7 @@ public final class NanoStreamWs {
 
     /** One connection to Redis. One thread at a time writes, and one reads. */
     static class RespConnection implements Closeable {
-        static final int MAX_LINE = 512;    // bytes; that of an error is the longest
+        static final int MAX_LINE = 4096;   // bytes; some errors are whole instructions
         static final int MAX_BULK = 4 * Limits.MAX_MESSAGE; // bytes: what a message may be translated to
         static final int MAX_ELEMENTS = 3;  // of an array: what it is, its channel, a message
         final Socket tcp = new Socket();    // there from the start: see close

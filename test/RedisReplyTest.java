@@ -134,6 +134,16 @@ class RedisReplyTest {
     }
 
     @Test
+    @DisplayName("a Redis in protected mode refuses with a page of text, and is known as one all the same")
+    void readsALongError() throws IOException {
+        String refusal = "-DENIED Redis is running in protected mode because protected mode is enabled and no password "
+            + "is set for the default user. In this mode connections are only accepted from the loopback interface. "
+            + "If you want to connect from external computers to Redis you may ".repeat(15) + "\r\n";
+        assertEquals("error \"DENIED Redis is running in protected mode because protected mode is enabled and no "
+            + "password is set f\"...: give it a password, as the README has it", read(refusal));
+    }
+
+    @Test
     @DisplayName("an error's text is quoted and cut, and not told from where it may repeat a request")
     void quotesErrors() throws IOException {
         assertEquals("error \"ERR \\u001b\\\"\\u00ff\"", read("-ERR \33\"\u00ff\r\n"));
