@@ -5020,7 +5020,7 @@ public final class NanoStreamWs {
             socket.setSSLParameters(parameters);
             try {
                 socket.startHandshake();
-            } catch (SSLException e) { // it may repeat what a certificate says
+            } catch (SSLException | SocketTimeoutException e) { // it may repeat what a certificate says
                 throw new IOException("TLS failed: " + EventLog.quote(String.valueOf(e.getMessage())));
             }
             return socket;
