@@ -6192,7 +6192,7 @@ public final class NanoStreamWs {
             } catch (URISyntaxException e) { // see below
             }
             throw new UsageException("--redis wants redis://[[USER]:PASSWORD@]HOST[:PORT][/PREFIX] or "
-                + "rediss://...; in a password %40 stands for @, and so on");
+                + "rediss://... (without a _ in the HOST); in a password %40 stands for @, and so on");
         }
 
         /** The elements of a list with commas. */

@@ -37,6 +37,7 @@ class RedisOptionTest {
         assertTrue(message.startsWith("--redis wants redis://[[USER]:PASSWORD@]HOST[:PORT][/PREFIX] or ")
             || message.startsWith("--redis begins or ends with a blank"), message);
         assertFalse(message.contains("pass-word"), message);
+        assertTrue(message.contains("a blank") || message.contains("without a _ in the HOST"), message);
     }
 
     @Test
