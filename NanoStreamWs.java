@@ -4875,6 +4875,7 @@ public final class NanoStreamWs {
             private volatile Instant heard = clock.instant(); // the last of them
             private volatile boolean asked = true; // for more, as onOpen does
             private volatile boolean hears; // a pong has come
+            private boolean binary; // messages come, which is told once
 
             @Override
             public CompletionStage<?> onText(WebSocket socket, CharSequence part, boolean last) {
@@ -4900,8 +4901,9 @@ public final class NanoStreamWs {
 
             @Override
             public CompletionStage<?> onBinary(WebSocket socket, ByteBuffer part, boolean last) {
-                if (last)
-                    events.add(Event.FEED, "binary", name() + " sent a binary message; only texts go out");
+                if (!binary)
+                    events.add(Event.FEED, "binary", name() + " sends binary messages; only texts go out");
+                binary = true;
                 return goOn(socket);
             }
 
