@@ -4846,24 +4846,33 @@ public final class NanoStreamWs {
             return link.lasted;
         }
 
-        /** What went wrong, and what to look at. */
+        /** Why there is no connection, and what to look at. */
         static String why(Throwable e) {
-            Throwable cause = e;
-            while (cause.getCause() != null)
-                cause = cause.getCause();
-            if (cause instanceof UnresolvedAddressException)
+            if (root(e) instanceof UnresolvedAddressException)
                 return "its host has no address; look at the name, and at the DNS";
             if (e instanceof TimeoutException)
                 return "its answer is not there in " + OPENING + " s; look at a firewall, and "
                     + "whether it speaks WebSocket";
             if (e instanceof ConnectException)
                 return "nobody accepts the connection; look at the address, and whether the server runs";
-            String text = EventLog.quote(String.valueOf(cause.getMessage()));
+            String text = text(e);
             if (e instanceof WebSocketHandshakeException)
                 return text + "; look at the path, and at whom the server admits";
             if (e instanceof SSLException)
                 return text + "; look at the certificate, and whether it is wss://";
-            return text;
+            return text + "; look at the port, for a firewall, and whether it is ws:// or wss://";
+        }
+
+        static String text(Throwable e) {
+            String message = root(e).getMessage(); // it may be null
+            return EventLog.quote(String.valueOf(message));
+        }
+
+        static Throwable root(Throwable e) {
+            Throwable cause = e;
+            while (cause.getCause() != null)
+                cause = cause.getCause();
+            return cause;
         }
 
         /** A connection. The JDK calls one of its methods after the other. */
@@ -4935,7 +4944,7 @@ public final class NanoStreamWs {
 
             @Override
             public void onError(WebSocket socket, Throwable e) {
-                ends.add(why(e));
+                ends.add(text(e));
             }
 
             /** Waits until it is over, with pings to see that: a text close behind the handshake, or before an end

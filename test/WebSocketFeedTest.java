@@ -371,7 +371,8 @@ class WebSocketFeedTest {
     void survivesAnAnswerThatIsNone(String answer) throws Exception {
         feed(LONG);
         node.answer(answer);
-        awaitLog(name() + " cannot be reached: ");
+        awaitLog(name() + " cannot be reached: \"");
+        awaitLog("\"; look at the p"); // the port, or the path
         node.accept().close();
         events.close();
         assertTrue(log().lines().allMatch(line -> line.matches("\\S+ (start|feed) [ -~]+")), log());
@@ -516,8 +517,9 @@ class WebSocketFeedTest {
             NanoStreamWs.WebSocketFeed.why(new ConnectException()));
         assertEquals("\"No name matching x\\u000a found\"; look at the certificate, and whether it is wss://",
             NanoStreamWs.WebSocketFeed.why(new SSLHandshakeException("No name matching x\n found")));
-        assertEquals("\"Connection reset\"", NanoStreamWs.WebSocketFeed.why(new IOException("Connection reset")));
-        assertEquals("\"null\"", NanoStreamWs.WebSocketFeed.why(new IOException()));
+        assertEquals("\"EOF reached\"; look at the port, for a firewall, and whether it is ws:// or wss://",
+            NanoStreamWs.WebSocketFeed.why(new IOException(new IOException("EOF reached"))));
+        assertEquals("\"null\"", NanoStreamWs.WebSocketFeed.text(new IOException()));
     }
 
     @Test
