@@ -7,9 +7,9 @@
  *     java NanoStreamWs.java --help
  *
  * What it does. Messages come in by HTTP POST (the block callbacks of a Nano node, or any text), on standard
- * input, or by a WebSocket that this server connects to. Each goes out as one text frame (RFC 6455), over TLS if that is asked for, to every
- * listener. A listener is passive: what it sends is checked and dropped. It is admitted by a JSON Web Token
- * (HS256) that expires and works once, and can ask for the last messages first.
+ * input, or by a WebSocket that this server connects to. Each goes out as one text frame (RFC 6455), over TLS
+ * if that is asked for, to every listener. A listener is passive: what it sends is checked and dropped. It is
+ * admitted by a JSON Web Token (HS256) that expires and works once, and can ask for the last messages first.
  *
  * Trust boundary. Everybody who reaches the listeners' port is hostile until a token is verified, and can
  * still be slow, silent or wrong after that; with TLS it is the JDK's code that reads what they send first.
@@ -29,9 +29,10 @@
  * of its own for a while. Two platform threads keep time: they relieve a lane that a blocked write holds up,
  * evict a listener that stays stuck or does not finish a message, ping, sweep used tokens, look whether a
  * lane stands still, and read the certificate again. One platform thread writes the log lines, another reads
- * standard input if that is a feed. A WebSocket that is a feed has a virtual thread, beside those of the JDK. A connection's thread writes as well: the answer to the handshake and
- * what came into the log meanwhile, then, between two frames of the log, a pong or the answer to a close
- * frame; with TLS, what its protocol asks for, between two records.
+ * standard input if that is a feed. A WebSocket that is a feed has a virtual thread, beside those of the
+ * JDK, and each of the two connections to Redis has one. A connection's thread writes as well: the answer to
+ * the handshake and what came into the log meanwhile, then, between two frames of the log, a pong or the
+ * answer to a close frame; with TLS, what its protocol asks for, between two records.
  *
  * How to read it. One evening: Part I, then the section Server. A section uses only names from above it, Part
  * I names nothing of Part II, and no section of Part II names another. A section of Part II can be skipped by
