@@ -4865,15 +4865,12 @@ public final class NanoStreamWs {
         }
 
         static String text(Throwable e) {
-            String message = root(e).getMessage(); // it may be null
-            return EventLog.quote(String.valueOf(message));
+            return EventLog.quote("" + root(e).getMessage()); // which may be null
         }
 
         static Throwable root(Throwable e) {
-            Throwable cause = e;
-            while (cause.getCause() != null)
-                cause = cause.getCause();
-            return cause;
+            Throwable cause = e.getCause();
+            return cause == null ? e : root(cause);
         }
 
         /** A connection. The JDK calls one of its methods after the other. */
