@@ -5284,10 +5284,12 @@ public final class NanoStreamWs {
 
     /** The requests of many threads, which go out one behind the other, and are answered in that order. */
     static class RedisRequests extends RedisLink {
+        static final long REMEMBERED = 10_000_000_000L; // ns for which it is not well after an error
         final ReentrantLock writing = new ReentrantLock();
         /** Added to under writing. Few: when the oldest is late, the connection is given up. */
         final Queue<CompletableFuture<Object>> pending = new ConcurrentLinkedQueue<>();
         private RespConnection open; // under writing; or null
+        private volatile long wellFrom = System.nanoTime(); // so far: see REMEMBERED
 
         RedisRequests(RedisAddress address, EventLog events) {
             super(address, "requests", events);
@@ -5296,6 +5298,8 @@ public final class NanoStreamWs {
         /** Asks. @return the reply, which is no error */
         Object ask(Object... words) throws Refusal {
             Object reply = send(words).join();
+            if (reply instanceof RedisException error && !error.isReplica()) // a replica is given up
+                wellFrom = System.nanoTime() + REMEMBERED;
             if (reply instanceof IOException e) throw refusal(e.getMessage());
             return reply;
         }
@@ -5636,7 +5640,9 @@ public final class NanoStreamWs {
         }
 
         String ailment() {
-            return requests.isUp && channel.isUp ? null : "Redis is down";
+            if (!requests.isUp || !channel.isUp) return "Redis is down";
+            if (System.nanoTime() < requests.wellFrom) return "Redis refuses requests";
+            return null;
         }
 
         /** For the metrics. */

@@ -484,6 +484,8 @@ class RedisTest {
             fake.answer("SET", reply.replace("~", "\r\n"));
             assertUnasked(shared.claim(token(1)), why);
             assertEquals(0, shared.own.expiries.size());
+            if (!why.equals(UNEXPECTED))
+                assertEquals("Redis refuses requests", shared.redis.ailment());
             fake.answers.clear();
             if (why.equals(UNEXPECTED)) { // it might be another one's
                 shared.awaitLog("for requests" + DOWN + "what answers is no Redis");
@@ -734,6 +736,21 @@ class RedisTest {
             fake.answer("EVAL", reply.replace("~", "\r\n"));
             assertUnasked(shared.publish("a"), why);
             assertEquals(List.of(), shared.texts());
+            if (!why.equals(UNEXPECTED))
+                assertEquals("Redis refuses requests", shared.redis.ailment());
+        }
+
+        @Test
+        @Tag("slow")
+        @DisplayName("what Redis has refused is told to a monitor for 10 seconds, and then it is well")
+        void isWellAgainSomeTimeAfterARefusal() throws Exception {
+            up();
+            fake.answer("EVAL", "-OOM no\r\n");
+            assertUnasked(shared.publish("a"), "\"OOM no\": its memory is full (maxmemory)");
+            fake.answers.clear();
+            assertNull(shared.publish("b"));
+            assertEquals("Redis refuses requests", shared.redis.ailment());
+            shared.awaitUp();
         }
 
         @Test
