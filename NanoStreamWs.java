@@ -3659,7 +3659,7 @@ public final class NanoStreamWs {
                 <p><label for="token">A token, or the link that has one:</label>
                 <input id="token" autocomplete="off" required> <button>Connect</button>
                 <p>A token works once, and not for long. The server prints a link at its start, and whoever
-                  runs it makes more: <code>java NanoStreamWs.java --secret SECRET --token</code>
+                  runs it makes more: <code>java NanoStreamWs.java --secret SECRET --token 60</code>
               </form>
               <section aria-labelledby="pace">
                 <h2 id="pace">Messages a second</h2>

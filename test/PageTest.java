@@ -58,6 +58,13 @@ class PageTest {
     }
 
     @Test
+    @DisplayName("the command that it names makes a token for as long as it takes a person to paste it")
+    void namesACommandForAToken() throws Exception {
+        String page = request("GET / HTTP/1.1");
+        assertTrue(page.contains("<code>java NanoStreamWs.java --secret SECRET --token 60</code>"), page);
+    }
+
+    @Test
     @DisplayName("CSP: the page's own script and style, each by its hash, and no other source; forms go nowhere")
     void allowsItsOwnScriptAndStyleOnly() throws Exception {
         String answer = request("GET / HTTP/1.1"), page = RawClient.body(answer);
