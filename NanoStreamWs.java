@@ -3539,11 +3539,12 @@ public final class NanoStreamWs {
               const health = await fetch('healthz', { signal: AbortSignal.timeout(5000) }).catch(() => null);
               const words = await health?.text().catch(() => '');
               const takes = health?.ok || /^no feed is up(; ws.*)?$/.test(words);
+              const refused = (why) => say('bad', `Not admitted: ${why}. The log of the server says why.`);
               if (!health) again('The server cannot be reached.');
               else if (!takes) again('The server takes no listeners at the moment.');
-              else if (token) say('bad', 'Not admitted: the token was used or has expired, or the server is full.');
+              else if (token) refused('the token was used or has expired, or the server is full');
               else if (tries > 0) again('The server does not admit this page any more.');
-              else say('bad', 'This server wants a token, or is full.');
+              else refused('this server wants a token, or is full');
             }
             function again(why) {
               say('busy', why + ' Trying again.');

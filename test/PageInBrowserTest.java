@@ -24,7 +24,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 class PageInBrowserTest {
     private static final String ACCOUNT = "nano_1ipx847tk8o46pwxt5qjdbncjqcbwcc1rrmqnkztrfjy5k7z4imsrata9est";
     private static final String NANO = "0".repeat(30); // behind a number: so many, in raw
-    private static final String REFUSED = "Not admitted: the token was used or has expired, or the server is full.";
+    private static final String REFUSED =
+        "Not admitted: the token was used or has expired, or the server is full. The log of the server says why.";
     private static Browser browser;
 
     private TestServer server;
@@ -204,7 +205,7 @@ class PageInBrowserTest {
     void asksForAToken() throws Exception {
         start("--secret=" + TestServer.SECRET);
         browser.open(url());
-        browser.awaitState("This server wants a token, or is full.");
+        browser.awaitState("Not admitted: this server wants a token, or is full. The log of the server says why.");
         assertTrue(displayed("#ask"));
         browser.run("location.hash = '" + TestToken.fresh(server) + '\'');
         browser.awaitState("Connected");
@@ -307,7 +308,7 @@ class PageInBrowserTest {
         start("--max-listeners=1");
         RawClient.admitted(server.port(), "/");
         browser.open(url());
-        browser.awaitState("This server wants a token, or is full.");
+        browser.awaitState("Not admitted: this server wants a token, or is full. The log of the server says why.");
     }
 
     @Test
