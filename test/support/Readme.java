@@ -28,7 +28,7 @@ final class Readme {
         return lines.getFirst().strip();
     }
 
-    private static String read() throws IOException {
+    static String read() throws IOException {
         return Files.readString(Path.of("README.md"));
     }
 
