@@ -88,15 +88,14 @@ final class FakeRedis implements AutoCloseable {
         return requests(name);
     }
 
-    /** Sends a text to all subscribers, as it is. */
+    /** Sends a text to all subscribers, as it is. One that has just gone concerns nobody who publishes. */
     synchronized void send(String text) {
-        for (Socket subscriber : subscribers) {
+        for (Socket subscriber : subscribers)
             try {
                 send(subscriber, text);
             } catch (IOException e) {
-                // it has gone
+                end(subscriber);
             }
-        }
     }
 
     static void send(Socket to, String text) throws IOException {
