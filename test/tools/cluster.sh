@@ -99,7 +99,9 @@ Each link works once, at whichever server nginx picks, and all pages show the sa
 each is posted to the first server alone. So can you: curl --data-binary hello $feed
 The servers' logs are in .build/cluster. Ctrl-C ends all.
 EOF
-while :; do # the feed ends where Redis is away, for instance
+others=$pids
+while :; do # the feed ends where Redis is away, for instance; its id may then be another program's
+  pids=$others
   start feed "$(command -v "$1")" test/tools/DemoFeed.java "$feed"
   wait $!
   sleep 1
