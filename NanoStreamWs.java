@@ -6198,23 +6198,37 @@ public final class NanoStreamWs {
 
         /** Where a Redis is. What is wrong is not repeated: a password may stand there. */
         URI redis() throws UsageException {
-            try {
-                URI uri = new URI(text());
-                boolean right = value.matches("rediss?://[^/?#]+(/[0-9A-Za-z_.:-]*)?")
-                    && uri.getHost() != null
-                    && uri.getPort() != 0
-                    && uri.getPort() <= 65535;
-                if (right) return uri;
-            } catch (URISyntaxException e) { // see below
-            }
-            throw new UsageException("--redis wants redis://[[USER]:PASSWORD@]HOST[:PORT][/PREFIX] or "
-                + "rediss://... (without a _ in the HOST); in a password %40 stands for @, and so on");
+            URI uri = uri(text(), "rediss?://[^/?#]+(/[0-9A-Za-z_.:-]*)?");
+            if (uri == null)
+                throw new UsageException("--redis wants redis://[[USER]:PASSWORD@]HOST[:PORT][/PREFIX] or "
+                    + "rediss://... (without a _ in the HOST); in a password %40 stands for @, and so on");
+            return uri;
         }
 
-        /** The elements of a list with commas. */
-        List<String> list() throws UsageException {
-            String[] elements = text().split(",", -1);
-            return Stream.of(elements).map(String::strip).toList();
+        /** A URI of this form with a host, whose port, if it has one, there can be; else null. */
+        static URI uri(String text, String form) {
+            if (!text.matches(form)) return null;
+            try {
+                URI uri = new URI(text).parseServerAuthority();
+                int port = uri.getPort(); // -1: that of the scheme
+                return port == 0 || port > 65535 ? null : uri;
+            } catch (URISyntaxException e) {
+                return null;
+            }
+        }
+
+        /** The elements of a list with commas.
+         * @param parse what a text stands for, or null
+         * @param what they are, and how they are written */
+        <T> List<T> list(Function<String, T> parse, String what) throws UsageException {
+            List<T> list = new ArrayList<>();
+            for (String part : text().split(",", -1)) {
+                String text = part.strip();
+                T element = parse.apply(text);
+                if (element == null) throw new Option(name, text).wants(what);
+                list.add(element);
+            }
+            return list;
         }
     }
 
@@ -6230,7 +6244,7 @@ public final class NanoStreamWs {
             List<String> accounts) {
         static final Pattern FORM = Pattern.compile(
             "http://([0-9A-Za-z_.-]+|\\[[0-9A-Fa-f:.]+])(?::([0-9]{1,5})?)?(/[!-\"$->@-~]*)?");
-        static final Pattern SERVER = Pattern.compile("wss?://[^/?#@]+([/?][!-\"$-~]*)?");
+        static final String SERVER = "wss?://[^/?#@]+([/?][!-\"$-~]*)?";
         static final Pattern ACCOUNTS = Pattern.compile("(?<=[?&])accounts=([^&]*)&?");
 
         /** One that is no server. */
@@ -6266,15 +6280,9 @@ public final class NanoStreamWs {
                 accounts.addAll(List.of(list.split(",")));
             }
             String address = match.replaceAll("").replaceFirst("[?&]$", "");
-            try {
-                URI server = new URI(address).parseServerAuthority();
-                int port = server.getPort(); // -1: that of the scheme
-                boolean valid = port != 0 && port <= 65535;
-                if (!valid || !SERVER.matcher(address).matches()) throw wrong();
-                return new Feed(server.getAuthority(), port, "", server, accounts);
-            } catch (URISyntaxException e) {
-                throw wrong();
-            }
+            URI server = Option.uri(address, SERVER);
+            if (server == null) throw wrong();
+            return new Feed(server.getAuthority(), 0, "", server, accounts);
         }
 
         /** That it is not this server: what listeners get would come back, and go out to them again for ever.
@@ -6332,7 +6340,8 @@ public final class NanoStreamWs {
             if (!literal.matches("[0-9A-Fa-f]*+:[0-9A-Fa-f:.]*+")) return null;
             try {
                 // A text with a colon, in brackets, is parsed. It is never looked up as a name.
-                return InetAddress.getByName('[' + literal + ']');
+                InetAddress address = InetAddress.getByName('[' + literal + ']');
+                return address.isAnyLocalAddress() ? null : address; // 0.0.0.0 is nobody's
             } catch (IOException e) {
                 return null;
             }
@@ -6387,6 +6396,9 @@ public final class NanoStreamWs {
               --no-deflate             do not compress for listeners that can have it (permessage-deflate)
               --help, --version
             """.formatted(VERSION);
+        static final String ORIGINS =
+            "example.com, *.example.com or https://example.com:8443, comma-separated";
+        static final String PROXIES = "addresses, comma-separated, as in 127.0.0.1,::1";
 
         String host = "0.0.0.0";
         int port = 8080;
@@ -6459,12 +6471,14 @@ public final class NanoStreamWs {
                 case "issuer" -> claims.put("iss", option.text());
                 case "issued-after-start" -> issuedAfterStart = true;
                 case "leeway" -> leeway = option.seconds();
-                case "origin" -> addOrigins(option);
+                case "origin" ->
+                    origins.addAll(option.list(Origin::parse, ORIGINS));
                 case "feed" -> feeds.add(Feed.parse(option.text()));
                 case "tls-cert" -> tlsCert = option.text();
                 case "tls-key" -> tlsKey = option.text();
                 case "history" -> history = (int) option.number(0, Recorder.MOST);
-                case "proxy" -> addProxies(option);
+                case "proxy" ->
+                    proxies.addAll(option.list(Proxies::address, PROXIES));
                 case "redis" -> redis = option.redis();
                 case "ping" -> ping = option.seconds();
                 case "max-listeners" -> maxListeners = (int) option.number(1, Integer.MAX_VALUE);
@@ -6472,13 +6486,15 @@ public final class NanoStreamWs {
                 case "write-timeout" -> writeTimeout = option.positive();
                 case "drain" -> drain = option.seconds();
                 case "no-deflate" -> deflate = false;
-                default -> throw new UsageException("unknown option " + EventLog.quote("--" + option.name())
-                    + "; --help lists them");
+                default ->
+                    throw new UsageException(
+                        "unknown option " + EventLog.quote("--" + option.name()) + "; --help lists them");
             }
         }
 
         void addSecret(String secret) throws UsageException {
-            secrets.add(new Option("secret", secret).text().getBytes(UTF_8));
+            String text = new Option("secret", secret).text();
+            secrets.add(text.getBytes(UTF_8));
         }
 
         String bareSecret() {
@@ -6487,25 +6503,6 @@ public final class NanoStreamWs {
             if (newSecret == null) // a second bare --secret means the same one
                 newSecret = makeSecret.get();
             return newSecret;
-        }
-
-        void addOrigins(Option option) throws UsageException {
-            for (String text : option.list()) {
-                Origin origin = Origin.parse(text);
-                if (origin == null)
-                    throw new UsageException("--origin wants example.com, *.example.com or "
-                        + "https://example.com:8443, comma-separated, got " + EventLog.quote(text));
-                origins.add(origin);
-            }
-        }
-
-        void addProxies(Option option) throws UsageException {
-            for (String text : option.list()) {
-                InetAddress proxy = Proxies.address(text);
-                if (proxy == null || proxy.isAnyLocalAddress()) // 0.0.0.0 does not stand for all of them
-                    throw option.wants("addresses, comma-separated, as in 127.0.0.1,::1");
-                proxies.add(proxy);
-            }
         }
     }
 
@@ -6577,7 +6574,7 @@ public final class NanoStreamWs {
                 recorder,
                 redis == null ? usedTokens : redis,
                 broadcaster,
-                routes(),
+                Map.of("/", Page::answer, "/healthz", health::answer),
                 maxListeners,
                 clock,
                 events,
@@ -6664,11 +6661,6 @@ public final class NanoStreamWs {
             };
             long nanos = period.toNanos();
             timer.scheduleWithFixedDelay(guarded, nanos, nanos, TimeUnit.NANOSECONDS);
-        }
-
-        /** What plain requests get. */
-        Map<String, Route> routes() {
-            return Map.of("/", Page::answer, "/healthz", health::answer);
         }
 
         Source feed(Feed feed) throws IOException {
