@@ -3209,36 +3209,36 @@ public final class NanoStreamWs {
             return out.toString().getBytes(UTF_8);
         }
 
-        static Json number(Number value) { return new Json.Num(value.toString()); }
-
         static Map<String, Json> members(Json json) throws Json.JsonException {
             if (json instanceof Json.Obj(var members)) return members;
             throw new Json.JsonException("expected a JSON object");
         }
 
+        static boolean is(String text, Json value) {
+            return new Json.Str(text).equals(value);
+        }
+
         static boolean isTrue(Json value) {
-            boolean text = new Json.Str("true").equals(value);
-            return text || new Json.Word("true").equals(value);
+            return is("true", value) || new Json.Word("true").equals(value);
         }
 
         /** An amount in NANO, and in raw with all its digits. */
         static void putAmount(Map<String, Json> flat, String name, BigInteger raw) {
             BigDecimal nano = new BigDecimal(raw, NANO_DIGITS).setScale(SHOWN_DIGITS, RoundingMode.DOWN);
             flat.put(name, new Json.Num(nano.stripTrailingZeros().toPlainString()));
-            flat.put(name + "_raw", number(raw));
+            flat.put(name + "_raw", new Json.Num(raw.toString()));
         }
 
         /** An amount in raw, an unsigned 128-bit number. The node writes strings; plain digits will do as
          * well. The balance of a legacy send block is hexadecimal. */
         static BigInteger raw(String name, Map<String, Json> block) throws Json.JsonException {
-            boolean legacySend = new Json.Str("send").equals(block.get("type"));
-            boolean hex = legacySend && name.equals("balance");
+            boolean hex = name.equals("balance") && is("send", block.get("type"));
             String digits = digits(block.get(name));
-            boolean valid = (hex ? HEX : DECIMAL).matcher(digits).matches();
-            if (!valid) throw notRaw(name);
-            BigInteger raw = new BigInteger(digits, hex ? 16 : 10);
-            if (raw.bitLength() > RAW_BITS) throw notRaw(name);
-            return raw;
+            if ((hex ? HEX : DECIMAL).matcher(digits).matches()) {
+                BigInteger raw = new BigInteger(digits, hex ? 16 : 10);
+                if (raw.bitLength() <= RAW_BITS) return raw;
+            }
+            throw new Json.JsonException("expected a number of raw in " + name);
         }
 
         static String digits(Json value) {
@@ -3247,10 +3247,6 @@ public final class NanoStreamWs {
                 case Json.Num(var text) -> text;
                 default -> "";
             };
-        }
-
-        static Json.JsonException notRaw(String name) {
-            return new Json.JsonException("expected a number of raw in " + name);
         }
     }
 
@@ -3288,9 +3284,9 @@ public final class NanoStreamWs {
             Map<String, Json> members = members(json);
             Map<String, Json> confirmed = members(members.get("message"));
             boolean hasBlock = confirmed.get("block") instanceof Json.Obj;
-            if (hasBlock && is("confirmation", members.get("topic")))
-                return blocks.flat(callback(confirmed));
-            if (!other && is("subscribe", members.get("ack")))
+            if (hasBlock && NanoBlocks.is("confirmation", members.get("topic")))
+                return blocks.flat(callback(confirmed)); // the first may be ahead of the acknowledgement
+            if (!other && NanoBlocks.is("subscribe", members.get("ack")))
                 acknowledged = true;
             other = !acknowledged;
             if (other) return seen -> message;
@@ -3304,11 +3300,6 @@ public final class NanoStreamWs {
             return json instanceof Json.Obj(var members) ? members : Map.of();
         }
 
-        static boolean is(String text, Json json) {
-            Json string = new Json.Str(text);
-            return string.equals(json);
-        }
-
         /** What the node would post of a block that it has confirmed. */
         static Json callback(Map<String, Json> confirmed) {
             Map<String, Json> block = new LinkedHashMap<>();
@@ -3316,7 +3307,7 @@ public final class NanoStreamWs {
             Map<String, Json> callback = new LinkedHashMap<>();
             for (String name : List.of("account", "hash", "amount"))
                 callback.put(name, confirmed.get(name));
-            if (is("send", block.get("subtype")))
+            if (NanoBlocks.is("send", block.get("subtype")))
                 callback.put("is_send", new Json.Word("true"));
             callback.put("subtype", block.remove("subtype")); // a legacy block has none
             callback.values().removeIf(Objects::isNull);
