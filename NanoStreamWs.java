@@ -10,13 +10,16 @@
  * input, or by a WebSocket that this server connects to. Each goes out as one text frame (RFC 6455), over TLS
  * if that is asked for, to every listener. A listener is passive: what it sends is checked and dropped. It is
  * admitted by a JSON Web Token (HS256) that expires and works once, and can ask for the last messages first.
+ * Several servers can share used tokens and messages by a Redis.
  *
  * Trust boundary. Everybody who reaches the listeners' port is hostile until a token is verified, and can
  * still be slow, silent or wrong after that; with TLS it is the JDK's code that reads what they send first.
  * Everybody who reaches the feed's port may publish, and see the figures of the server; it is on loopback by
- * default, and what a browser posts there is refused. A proxy is believed, if --proxy has it, who its client
- * is, for the log alone. A secret, a token or a query never gets into a log line, nor does a private key; a
- * secret that is made at the start is printed once, beside them.
+ * default, and what a browser posts there is refused. A server that is a feed may publish. Redis is believed:
+ * whoever writes there can publish, and can make a used token work at another server. A proxy is believed, if
+ * --proxy has it, who its client is, for the log alone. A secret, a token or a query never gets into a log
+ * line, nor does a private key or a password; a secret that is made at the start is printed once, beside
+ * them.
  *
  * The one idea. The stream is a log of ready-encoded frames, and a listener is a cursor into it. A server's
  * frames are unmasked (RFC 6455 §5.1), so the bytes for one are the bytes for all. Each message is encoded
@@ -29,10 +32,10 @@
  * of its own for a while. Two platform threads keep time: they relieve a lane that a blocked write holds up,
  * evict a listener that stays stuck or does not finish a message, ping, sweep used tokens, look whether a
  * lane stands still, and read the certificate again. One platform thread writes the log lines, another reads
- * standard input if that is a feed. A WebSocket that is a feed has a virtual thread, beside those of the
- * JDK, and each of the two connections to Redis has one. A connection's thread writes as well: the answer to
- * the handshake and what came into the log meanwhile, then, between two frames of the log, a pong or the
- * answer to a close frame; with TLS, what its protocol asks for, between two records.
+ * standard input if that is a feed. A WebSocket that is a feed has a virtual thread, beside those of the JDK,
+ * and Redis has two: one gets answers, and one appends each message to the log. A connection's thread writes
+ * as well: the answer to the handshake and what came into the log meanwhile, then, between two frames of the
+ * log, a pong or the answer to a close frame; with TLS, what its protocol asks for, between two records.
  *
  * How to read it. One evening: Part I, then the section Server. A section uses only names from above it, Part
  * I names nothing of Part II, and no section of Part II names another. A section of Part II can be skipped by
@@ -454,8 +457,8 @@ public final class NanoStreamWs {
 
     /** The log: one line an event, with the time and what happened. Only {@link #close} blocks. */
     static class EventLog implements AutoCloseable {
-        /** How often an event happened, by its reason, and how many more lines it may have now; below 0: lines
-         * left out. */
+        /** How often an event happened, by its reason, and how many more lines it may have now; below 0:
+         * lines left out. */
         static class Tally {
             final Map<String, LongAdder> counts = new ConcurrentHashMap<>();
             final AtomicInteger allowance = new AtomicInteger(Limits.LOG_BURST);
@@ -1237,8 +1240,8 @@ public final class NanoStreamWs {
 
     /** Makes a token work once. */
     interface UsedTokens {
-        /** Takes a token for the caller, the only one ever to get it. It may block for a moment. Where it cannot
-         * be known whether the token was used, it is refused. */
+        /** Takes a token for the caller, the only one ever to get it. It may block for a moment. Where it
+         * cannot be known whether the token was used, it is refused. */
         void claim(Claims claims) throws Refusal;
     }
 
@@ -1903,15 +1906,15 @@ public final class NanoStreamWs {
         /** Where it begins, or null if there is nothing. Called under appending, see Broadcaster. */
         Cursor from();
 
-        /** Where the next piece begins, at this place of a segment's bytes or behind it, at the end at most. */
+        /** Where the next piece begins, at this place of a segment's bytes or behind it; at most the end. */
         int begin(byte[] frames, int at, int end);
 
         /** The mark where a piece ends. @param mark that of its beginning */
         long end(byte[] frames, long mark, int end);
     }
 
-    /** Where the past ends for a listener: at live, in the plain log. It goes on at next, in its own log, which
-     * is the same place among the messages. */
+    /** Where the past ends for a listener: at live, in the plain log. It goes on at next, in its own log,
+     * which is the same place among the messages. */
     record Seam(Past past, Cursor live, Cursor next) { }
 
     /** Where a listener begins.
@@ -3182,8 +3185,8 @@ public final class NanoStreamWs {
             return block instanceof Json.Str || block instanceof Json.Obj;
         }
 
-        /** The flat object up to when it was seen: the callback's members without block, the block's, which win,
-         * and is_send.
+        /** The flat object up to when it was seen: the callback's members without block, the block's, which
+         * win, and is_send.
          * @throws Json.JsonException if the block is no JSON object, or an amount no number of raw */
         static byte[] begin(Json callback) throws Json.JsonException {
             Map<String, Json> merged = new LinkedHashMap<>(members(callback));
@@ -3376,8 +3379,8 @@ public final class NanoStreamWs {
 
         int place(long number) { return (int) (number % ring.length); }
 
-        /** The first of so many of the last messages that was not seen earlier, or null. Found by halves: it is
-         * asked before a token is claimed, so for tokens that are refused as well, and the feed waits. */
+        /** The first of so many of the last messages that was not seen earlier, or null. Found by halves: it
+         * is asked before a token is claimed, so for tokens that are refused as well, and the feed waits. */
         Cursor find(long count, long seen) {
             long low = Math.max(oldest, end - count);
             long high = end; // where all were seen earlier
@@ -3465,9 +3468,9 @@ public final class NanoStreamWs {
 
     /** The viewer. */
     static class Page {
-        /** Dark where the system is. Nothing moves by itself but what comes. What is empty is not shown: figures
-         * that the feed does not have, and columns as long as there are no blocks; nor is the form, unless a
-         * token would help. */
+        /** Dark where the system is. Nothing moves by itself but what comes. What is empty is not shown:
+         * figures that the feed does not have, and columns as long as there are no blocks; nor is the form,
+         * unless a token would help. */
         static final String STYLE = """
             :root { --back: #f3f5f8; --card: #fff; --text: #16202b; --soft: #566372; --line: #dde3ea;
               --blue: #1763cf; --green: #15803d; --amber: #b45309; --red: #be123c; --violet: #7c3aed;
@@ -3796,8 +3799,8 @@ public final class NanoStreamWs {
         }
     }
 
-    /** Figures of the server, in Prometheus' text format 0.0.4. Events are counted where they are logged, so a
-     * line and its counter agree. */
+    /** Figures of the server, in Prometheus' text format 0.0.4. Events are counted where they are logged, so
+     * a line and its counter agree. */
     static class Metrics {
         static final String TYPE = "text/plain; version=0.0.4; charset=utf-8";
         /** The reasons for events, beside those for refusals. */
@@ -3981,13 +3984,13 @@ public final class NanoStreamWs {
                 # HELP nanostream_feed_bytes_total Bytes of the messages that were taken.
                 # TYPE nanostream_feed_bytes_total counter
                 %s
-                # HELP nanostream_feed_last_message_timestamp_seconds Of the last one, or the start if none came.
+                # HELP nanostream_feed_last_message_timestamp_seconds Of the last one; if none, the start.
                 # TYPE nanostream_feed_last_message_timestamp_seconds gauge
                 %s
                 # HELP nanostream_feed_events_total What was refused, or what happened to a feed.
                 # TYPE nanostream_feed_events_total counter
                 %s
-                # HELP nanostream_post_wait_seconds How long a message that was posted waited until it was taken.
+                # HELP nanostream_post_wait_seconds How long a message that was posted waited.
                 # TYPE nanostream_post_wait_seconds histogram
                 %s
                 nanostream_post_wait_seconds_sum %s
@@ -4124,8 +4127,8 @@ public final class NanoStreamWs {
     }
 
     // ---- 20. TLS (RFC 8446, 5246, 7301) -------------------------------------------------------------------
-    // Listeners connect by wss://. What is on the wire is made by the JDK (SSLEngine). Here are the files, and
-    // a socket that the rest of the server uses like one without TLS.
+    // Listeners connect by wss://. What is on the wire is made by the JDK (SSLEngine). Here are the files,
+    // and a socket that the rest of the server uses like one without TLS.
     //
     // Off unless: --tls-cert is given.
     // Touches: the files of --tls-cert and --tls-key, which are read again every ten seconds; connections of
@@ -4146,7 +4149,7 @@ public final class NanoStreamWs {
             bad_certificate unsupported_certificate certificate_revoked certificate_expired \
             certificate_unknown illegal_parameter unknown_ca""".split(" ");
         /** Bytes of records in a row that bring nothing, after the handshake; a key update has some 30. The
-         * engine keeps the beginning of a longer message of TLS itself, up to 32 KiB, until the rest comes. */
+         * engine keeps the beginning of a longer message of TLS itself, up to 32 KiB, for the rest. */
         static final int MAX_EMPTY = 4 * 1024;
         static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
         /** Buffers for records on their way out. There are more while more threads write. */
@@ -4189,7 +4192,7 @@ public final class NanoStreamWs {
             empty = 0;
         }
 
-        /** Sends what the engine has to say: its part of a handshake, the answer to a key update, an alert. */
+        /** Sends what the engine has to say: its part of a handshake, an answer to a key update, an alert. */
         void flush() throws IOException {
             while (engine.getHandshakeStatus() == HandshakeStatus.NEED_WRAP)
                 send(NOTHING);
@@ -4301,8 +4304,8 @@ public final class NanoStreamWs {
             @Override
             public int read() { throw new UnsupportedOperationException(); } // nobody reads single bytes
 
-            /** Reads what is left of a record, or of the next one. That may have nothing for the reader: then 0
-             * is returned, so that it counts and slows down a peer that sends only such. */
+            /** Reads what is left of a record, or of the next one. That may have nothing for the reader: then
+             * 0 is returned, so that it counts and slows down a peer that sends only such. */
             @Override
             public int read(byte[] bytes, int offset, int length) throws IOException {
                 if (!plain.hasRemaining()) {
@@ -4338,8 +4341,8 @@ public final class NanoStreamWs {
     record Identity(SSLContext context, Instant begins, Instant expires) {
         static final int SESSIONS = 1000; // of TLS 1.2, some KiB each; clients keep those of 1.3
         static final int MAX_FILE = 1024 * 1024; // bytes; a chain has some 10,000
-        /** RFC 7468: label and content. Text between two blocks is passed over. One that is cut off is one, so
-         * that it is found to be broken. */
+        /** RFC 7468: label and content. Text between two blocks is passed over. One that is cut off is one,
+         * so that it is found to be broken. */
         static final Pattern BLOCK =
             Pattern.compile("(?s)-----BEGIN ([A-Z0-9 ]+)-----(.*?)(-----|\\z)");
 
@@ -4453,8 +4456,8 @@ public final class NanoStreamWs {
     /** Opens connections with TLS, and keeps the files in view. */
     static class Tls implements Transport {
         static final int FIRST = 22;        // the first byte of TLS: a record of the type handshake
-        /** Bytes that count for a connection until it is a listener. In memory are 19 KiB for half a handshake,
-         * 60 for the longest: see MAX_UNANSWERED, where a byte stands for four. */
+        /** Bytes that count for a connection until it is a listener. In memory are 19 KiB for half a
+         * handshake, 60 for the longest: see MAX_UNANSWERED, where a byte stands for four. */
         static final int BYTES = 16 * 1024;
         /** A listener takes 9 KiB, and 18 more for a record under way. */
         static final int MAX_LISTENERS =
@@ -4595,11 +4598,11 @@ public final class NanoStreamWs {
     // (java.net.http).
     //
     // Off unless: --feed - or a --feed with ws:// or wss:// is given.
-    // Touches: standard input, which a platform thread reads; connections to the servers, and the JDK's threads
-    // for them.
+    // Touches: standard input, which a platform thread reads; connections to the servers, and the JDK's
+    // threads for them.
     // Implements: Source (14).
-    // When it fails: the log says so. If lines end and there is no other feed, the server ends. A server that is
-    // lost is tried again for ever; what it sends meanwhile is missed, and the log says for how long.
+    // When it fails: the log says so. If lines end and there is no other feed, the server ends. A server that
+    // is lost is tried again for ever; what it sends meanwhile is missed, and the log says for how long.
 
     /** Where a feed's messages go if nobody waits for an answer: a refusal is told to the log alone. */
     record Intake(String name, Outlet outlet, EventLog events) {
@@ -4781,8 +4784,8 @@ public final class NanoStreamWs {
         @Override
         public void close() { client.shutdownNow(); }
 
-        /** Connects again and again. Many servers may have lost the same one, so they wait for a random part of
-         * the time between two tries. */
+        /** Connects again and again. Many servers may have lost the same one, so they wait for a random part
+         * of the time between two tries. */
         void run() {
             try {
                 int most = 1;
@@ -5597,7 +5600,7 @@ public final class NanoStreamWs {
             own.claim(claims); // what was used here stays used, even if Redis has forgotten it
         }
 
-        /** Publishes to all servers. It returns when this one has broadcast it, unless the channel is down. */
+        /** Publishes to all servers. It returns when this one has broadcast it, or the channel is down. */
         @Override
         public boolean publish(Message message) throws Refusal {
             byte[] before;
@@ -6366,16 +6369,16 @@ public final class NanoStreamWs {
               --origin LIST            admit only pages of these origins (all): example.com, *.example.com,
                                        https://example.com:8443; comma-separated
               --feed URL               where messages come from (http://127.0.0.1:3000/); may be repeated.
-                                       http://HOST:PORT/PATH: POSTs to it; -: standard input, a line a message;
-                                       ws://HOST:PORT/PATH, wss://...: a Nano node's WebSocket (?accounts=A,B:
-                                       the blocks of these), or any server's texts
+                                       http://HOST:PORT/PATH: POSTs to it; -: standard input, a line a
+                                       message; ws://HOST:PORT/PATH, wss://...: a Nano node's WebSocket
+                                       (?accounts=A,B: the blocks of these), or any server's texts
               --history N              messages kept for a listener that asks for them (1000), 0: none; at
                                        most half of --max-lag in bytes
               --redis URL              share used tokens and the stream with other servers by Redis:
                                        redis://[[USER]:PASSWORD@]HOST[:PORT][/PREFIX], with TLS rediss://; the
                                        password may be in the environment (NANO_STREAM_REDIS_PASSWORD)
-              --proxy ADDR[,ADDR]      proxies whose X-Forwarded-For is believed: the log names the client then,
-                                       and not the proxy (none)
+              --proxy ADDR[,ADDR]      proxies whose X-Forwarded-For is believed: the log names the client
+                                       then, and not the proxy (none)
               --ping SECONDS           between two pings (30); a listener that is silent for two is dropped;
                                        0: no ping
               --tls-cert FILE, --tls-key FILE

@@ -253,6 +253,8 @@ class LayersTest {
                 "    int " + "a, ".repeat(11) + "b;"),
             bad(Check.TOO_DENSE, "line 12: 111 columns", before + "1;",
                 before + "1;" + " ".repeat(73) + "// \u00fc"),
+            bad(Check.TOO_DENSE, "line 3: 111 columns", "\n\nfinal class", "\n\n//" + "-".repeat(109) + "\nfinal class"),
+            bad(Check.TOO_DENSE, "line 25: 111 columns", "                Page", " ".repeat(92) + "Page"),
             bad(Check.TOO_DENSE, "part 1: 156\\d\\d tokens", before + "1;", "    int a;\n".repeat(5_200)),
             bad(Check.TOO_DENSE, "part 2: 194\\d\\d tokens", "enum State",
                 "int a;\n".repeat(6_453) + "enum State"),

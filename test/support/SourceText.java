@@ -280,8 +280,8 @@ final class SourceText {
         return wrong;
     }
 
-    /** What is denser, wider or longer than it should be, of lines with code. A text block is one token of
-     * the line that it begins in. */
+    /** What is denser, wider or longer than it should be. A text block is one token of the line that it begins
+     * in. */
     List<String> tooDense() {
         Map<Integer, Integer> ofLine = new TreeMap<>();
         Map<Section, Integer> ofSection = new HashMap<>();
@@ -301,12 +301,14 @@ final class SourceText {
                 wrong.add("section " + section + ": " + mean + " tokens a line");
         }
         ofLine.forEach((line, tokens) -> {
-            int columns = (int) lines[line - 1].codePoints().count();
             if (tokens > TOKENS_OF_LINE)
                 wrong.add("line " + line + ": " + tokens + " tokens");
-            if (columns > COLUMNS)
-                wrong.add("line " + line + ": " + columns + " columns");
         });
+        for (int i = 0; i < lines.length; i++) {
+            int columns = (int) lines[i].codePoints().count();
+            if (columns > COLUMNS)
+                wrong.add("line " + (i + 1) + ": " + columns + " columns");
+        }
         for (int part = 0; part < ofPart.length; part++) {
             String name = part == 0 ? "all" : "part " + part;
             if (ofPart[part] > TOKENS_OF_PART[part])
