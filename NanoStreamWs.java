@@ -4717,6 +4717,11 @@ public final class NanoStreamWs {
          * @param answered whether the server has answered that */
         record Peer(URI address, Supplier<String> greeting, BooleanSupplier answered) { }
 
+        /** A time with a connection or without. One object: a figure that was read amid a change would fall
+         * again, and a counter that falls looks like a new start.
+         * @param missed ms without one, before that */
+        record Stretch(boolean up, Instant since, long connections, long missed) { }
+
         final Intake intake;
         final EventLog events;
         final Peer peer;
@@ -4725,12 +4730,8 @@ public final class NanoStreamWs {
         final InstantSource clock;
         final Thread thread = Thread.ofVirtual().name("feed").unstarted(this::run);
         private volatile boolean draining;
-        // Changed by the feed's thread alone:
         volatile HttpClient client = client(); // one for each try
-        private volatile boolean up;
-        private volatile Instant since; // it is up, or not
-        private volatile long connections;
-        private volatile long missed;   // ms, before since
+        private volatile Stretch stretch; // written by the feed's thread alone once that runs
 
         WebSocketFeed(Intake intake, Peer peer, Duration ping, Duration second, InstantSource clock) {
             this.intake = intake;
@@ -4739,7 +4740,7 @@ public final class NanoStreamWs {
             this.second = second;
             this.clock = clock;
             events = intake.events;
-            since = clock.instant();
+            stretch = new Stretch(false, clock.instant(), 0, 0);
         }
 
         @Override
@@ -4747,10 +4748,12 @@ public final class NanoStreamWs {
 
         @Override
         public FeedState state() {
-            long millis = millisSince();
-            String words = name() + (up ? " has been" : " has not been") + " connected for "
+            Stretch now = stretch;
+            long millis = millis(now);
+            String words = name() + (now.up ? " has been" : " has not been") + " connected for "
                 + millis / 1000 + " s";
-            return new FeedState(up, words, connections, up ? missed : missed + millis);
+            long missed = now.up ? now.missed : now.missed + millis;
+            return new FeedState(now.up, words, now.connections, missed);
         }
 
         static HttpClient client() {
@@ -4759,15 +4762,16 @@ public final class NanoStreamWs {
                 .build();
         }
 
-        long millisSince() {
-            long millis = since.until(clock.instant(), ChronoUnit.MILLIS);
+        /** How long it has lasted. */
+        long millis(Stretch stretch) {
+            long millis = stretch.since.until(clock.instant(), ChronoUnit.MILLIS);
             return Math.max(millis, 0); // the clock may be set back
         }
 
         @Override
         public void start() {
             events.add(Event.START, "feed connects to " + name());
-            since = clock.instant();
+            stretch = new Stretch(false, clock.instant(), 0, 0);
             thread.start();
         }
 
@@ -4819,11 +4823,10 @@ public final class NanoStreamWs {
                 events.add(Event.FEED, "unreachable", name() + " cannot be reached: " + why);
                 return false;
             }
-            long without = millisSince();
-            missed += without;
-            connections++;
-            since = clock.instant();
-            up = true;
+            long without = millis(stretch);
+            long connections = stretch.connections + 1;
+            long missed = stretch.missed + without;
+            stretch = new Stretch(true, clock.instant(), connections, missed);
             String seconds = without / 1000 + " s";
             events.add(Event.FEED, "connected", name() + " is connected; " + seconds + " were missed");
             try {
@@ -4836,8 +4839,7 @@ public final class NanoStreamWs {
                     .join();
                 throw e;
             } finally {
-                since = link.heard;
-                up = false;
+                stretch = new Stretch(false, link.heard, connections, missed);
             }
             return link.lasted;
         }

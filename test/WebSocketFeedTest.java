@@ -12,11 +12,14 @@ import java.nio.channels.UnresolvedAddressException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
+import java.time.InstantSource;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.IntStream;
 import javax.net.ssl.SSLHandshakeException;
 import org.junit.jupiter.api.AfterEach;
@@ -58,6 +61,7 @@ class WebSocketFeedTest {
     private final ByteArrayOutputStream log = new ByteArrayOutputStream();
     private final BlockingQueue<String> broadcast = new LinkedBlockingQueue<>();
     private volatile Instant now = Instant.now();
+    private volatile InstantSource clock = () -> now;
     private NanoStreamWs.EventLog events;
     private FakeNode node;
     private NanoStreamWs.WebSocketFeed feed; // of one test; started by it
@@ -109,7 +113,7 @@ class WebSocketFeedTest {
         NanoStreamWs.WebSocketFeed.Peer peer = new NanoStreamWs.WebSocketFeed.Peer(
             URI.create(name() + "/hidden?t=hidden"), nano::subscribe, nano::isAcknowledged);
         feed = new NanoStreamWs.WebSocketFeed(new NanoStreamWs.Intake(name(), publisher, events), peer, ping, SHORT,
-            () -> now);
+            clock);
         feed.start();
         return feed;
     }
@@ -329,6 +333,27 @@ class WebSocketFeedTest {
             assertEquals(2, feed.state().connections());
             assertEquals(7_000, feed.state().missed());
         }
+    }
+
+    @Test
+    @DisplayName("what was missed never falls, even if it is read while the connection comes")
+    void missedNeverFalls() throws Exception {
+        AtomicLong most = new AtomicLong();
+        AtomicBoolean asks = new AtomicBoolean();
+        clock = () -> { // which is asked amid the change
+            if (feed != null && asks.compareAndSet(false, true)) {
+                most.accumulateAndGet(feed.state().missed(), Math::max);
+                asks.set(false);
+            }
+            return now;
+        };
+        feed(LONG);
+        FakeNode.Session first = node.next();
+        now = now.plusSeconds(60);
+        first.close();
+        node.subscribed().close();
+        awaitLog(name() + " is connected; 60 s were missed");
+        assertEquals(60_000, most.get());
     }
 
     private void awaitUp(boolean up) {
