@@ -31,8 +31,8 @@ class PageInBrowserTest {
     private TestServer server;
 
     @BeforeAll
-    static void open() throws Exception {
-        browser = Browser.open();
+    static void open(@TempDir Path folder) throws Exception {
+        browser = Browser.open(folder);
     }
 
     @AfterAll

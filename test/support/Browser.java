@@ -34,8 +34,10 @@ final class Browser implements AutoCloseable {
     private final HttpClient http = HttpClient.newHttpClient();
     private final String base; // of all commands: the driver, then the session as well
 
-    private Browser(String chromium, String chromedriver) throws Exception {
-        driver = new ProcessBuilder(chromedriver, "--port=0").redirectErrorStream(true).start();
+    private Browser(String chromium, String chromedriver, Path folder) throws Exception {
+        ProcessBuilder builder = new ProcessBuilder(chromedriver, "--port=0").redirectErrorStream(true);
+        builder.environment().put("TMPDIR", folder.toString());
+        driver = builder.start();
         Runtime.getRuntime().addShutdownHook(new Thread(this::endProcesses)); // also when a run of the tests is ended
         BufferedReader output = driver.inputReader();
         int port = port(output);
@@ -49,9 +51,10 @@ final class Browser implements AutoCloseable {
         }
     }
 
-    /** The test is skipped where there is no Chromium, or nothing that drives it. */
-    static Browser open() throws Exception {
-        return new Browser(ProxyInFront.program("chromium"), ProxyInFront.program("chromedriver"));
+    /** The test is skipped where there is no Chromium, or nothing that drives it.
+     * @param folder for their files, of which they leave some behind */
+    static Browser open(Path folder) throws Exception {
+        return new Browser(ProxyInFront.program("chromium"), ProxyInFront.program("chromedriver"), folder);
     }
 
     private static int port(BufferedReader output) throws IOException {
