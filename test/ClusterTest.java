@@ -221,8 +221,7 @@ class ClusterTest {
     }
 
     private static double figure(int feedPort, String name) throws Exception {
-        String request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        return new Exposition(RawClient.body(RawClient.lastAnswer(feedPort, request))).get(name);
+        return Exposition.of(feedPort).get(name);
     }
 
     private static int health(TestServer server) {

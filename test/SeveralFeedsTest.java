@@ -52,7 +52,7 @@ class SeveralFeedsTest {
     }
 
     private static Exposition metrics(TestServer server) throws IOException {
-        return new Exposition(RawClient.body(get(server.feedPort(), "/metrics")));
+        return Exposition.of(server.feedPort());
     }
 
     @Test

@@ -1,3 +1,4 @@
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -19,6 +20,12 @@ final class Exposition {
     private static final Pattern BOUND = Pattern.compile("\\{le=\"(\\S+)\"}");
 
     final Map<String, Family> families = new LinkedHashMap<>();
+
+    /** What the port of a feed answers. */
+    static Exposition of(int feedPort) throws IOException {
+        String request = "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n";
+        return new Exposition(RawClient.body(RawClient.lastAnswer(feedPort, request)));
+    }
 
     /** @throws IllegalArgumentException if the text is not in the format */
     Exposition(String text) {
