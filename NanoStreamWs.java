@@ -3687,6 +3687,16 @@ public final class NanoStreamWs {
         static byte[] answer(Instant now) {
             return Http.response("200 OK", FIELDS, "text/html; charset=utf-8", HTML, now);
         }
+
+        /** Where a browser on this machine opens it. */
+        static String address(String host, int port, boolean tls) {
+            boolean any = host.equals("0.0.0.0") || host.equals("::");
+            String name = any ? "localhost" : host;
+            if (name.contains(":") && !name.startsWith("["))
+                name = '[' + name + ']'; // RFC 3986 §3.2.2
+            String scheme = tls ? "https://" : "http://";
+            return scheme + name + ':' + port + '/';
+        }
     }
 
     // ---- 19. Health and metrics ---------------------------------------------------------------------------
@@ -5791,6 +5801,14 @@ public final class NanoStreamWs {
             return text.toString();
         }
 
+        /** Warns of each secret that is too short. It is used all the same. */
+        static void warn(List<byte[]> secrets, EventLog events) {
+            for (byte[] secret : secrets)
+                if (secret.length < 32)
+                    events.add(Event.WARNING, "a secret has " + secret.length + " bytes; HS256 wants 32 or "
+                        + "more (RFC 7518, section 3.2), and --secret alone makes one");
+        }
+
         /** What is printed of a secret that was just made.
          * @param sign makes a token that is valid for an hour
          * @param listed whether the page's origin is admitted */
@@ -6711,24 +6729,15 @@ public final class NanoStreamWs {
             if (settings.secrets.isEmpty())
                 events.add(Event.WARNING, "without --secret every client that connects is admitted"
                     + (forgotten ? ", although NANO_STREAM_SECRET is set" : ""));
-            for (byte[] secret : settings.secrets)
-                if (secret.length < 32)
-                    events.add(Event.WARNING, "a secret has " + secret.length + " bytes; HS256 wants 32 or "
-                        + "more (RFC 7518, section 3.2), and --secret alone makes one");
+            else
+                Issuer.warn(settings.secrets, events);
         }
 
         /** The port where listeners connect. */
         int port() { return door.acceptor.server.getLocalPort(); }
 
-        /** Where a browser on this machine opens the page. */
         String page() {
-            String host = settings.host;
-            if (host.equals("0.0.0.0") || host.equals("::"))
-                host = "localhost";
-            if (host.contains(":") && !host.startsWith("["))
-                host = '[' + host + ']'; // RFC 3986 §3.2.2
-            String scheme = tls == null ? "http://" : "https://";
-            return scheme + host + ':' + port() + '/';
+            return Page.address(settings.host, port(), tls != null);
         }
 
         /** Shuts down, see Drain. A second caller waits for the first one's end. */
