@@ -3305,8 +3305,7 @@ public final class NanoStreamWs {
 
         /** What the node would post of a block that it has confirmed. */
         static Json callback(Map<String, Json> confirmed) {
-            Map<String, Json> block = new LinkedHashMap<>();
-            block.putAll(members(confirmed.get("block")));
+            Map<String, Json> block = new LinkedHashMap<>(members(confirmed.get("block")));
             Map<String, Json> callback = new LinkedHashMap<>();
             for (String name : List.of("account", "hash", "amount"))
                 callback.put(name, confirmed.get(name));
@@ -4741,7 +4740,7 @@ public final class NanoStreamWs {
         final Thread thread = Thread.ofVirtual().name("feed").unstarted(this::run);
         private volatile boolean draining;
         volatile HttpClient client = client(); // one for each try
-        private volatile Stretch stretch; // written by the feed's thread alone once that runs
+        private volatile Stretch stretch; // changed by the feed's thread alone
 
         WebSocketFeed(Intake intake, Peer peer, Duration ping, Duration second, InstantSource clock) {
             this.intake = intake;
@@ -4781,7 +4780,6 @@ public final class NanoStreamWs {
         @Override
         public void start() {
             events.add(Event.START, "feed connects to " + name());
-            stretch = new Stretch(false, clock.instant(), 0, 0);
             thread.start();
         }
 
