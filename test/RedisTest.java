@@ -337,9 +337,11 @@ class RedisTest {
             for (int times = 1; times <= 3; times++) {
                 int before = times;
                 fake.cut();
-                TestServer.await("up again", () -> shared.lines(" is up again, after 0 s").size() == 2 * before);
+                TestServer.await("up again", () -> shared.lines(" is up again, after ").size() == 2 * before);
                 assertEquals(2 * times, shared.lines(DOWN).size());
             }
+            for (String line : shared.lines(" is up again"))
+                assertTrue(line.matches(".* is up again, after [0-9]+ s"), line);
             shared.awaitUp();
             assertNull(shared.claim(token(1)));
         }
