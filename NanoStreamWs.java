@@ -4983,7 +4983,7 @@ public final class NanoStreamWs {
     // this one too: so both are the same everywhere, and so is the order.
     //
     // Off unless: --redis is given.
-    // Touches: two connections to Redis, with a virtual thread for each.
+    // Touches: two connections to Redis, with a virtual thread for each, and the JDK's thread for delays.
     // Implements: UsedTokens (8), Broadcast (13).
     // When it fails: tokens and messages are refused with 503, /healthz says so, and the log says why.
     // Listeners stay.
@@ -5005,7 +5005,7 @@ public final class NanoStreamWs {
 
         /** @param environment has the password if the URI has none */
         static RedisAddress of(URI uri, Map<String, String> environment) {
-            String info = uri.getUserInfo() == null ? "" : uri.getUserInfo();
+            String info = Objects.requireNonNullElse(uri.getUserInfo(), "");
             String[] words = ("AUTH:" + info).split(":", 3); // user and password can be empty, this missing
             List<String> auth = new ArrayList<>(List.of(words));
             if (auth.size() == 2 || auth.getLast().isEmpty())
@@ -5218,9 +5218,10 @@ public final class NanoStreamWs {
         final String name; // for the log
         final EventLog events;
         final Thread thread = Thread.ofVirtual().name("redis").unstarted(this::run);
-        volatile boolean isUp;
         private volatile boolean closed;
-        volatile RespConnection last = new RespConnection();
+        // Changed by thread:
+        volatile boolean isUp;
+        volatile RespConnection last = new RespConnection(); // any other may end it
         // thread only:
         private int pause;          // ms
         private long since;         // ns: when it went up or down; 0 until it was up
