@@ -3237,7 +3237,8 @@ public final class NanoStreamWs {
         static BigInteger raw(String name, Map<String, Json> block) throws Json.JsonException {
             boolean hex = name.equals("balance") && is("send", block.get("type"));
             String digits = digits(block.get(name));
-            if ((hex ? HEX : DECIMAL).matcher(digits).matches()) {
+            Pattern form = hex ? HEX : DECIMAL;
+            if (form.matcher(digits).matches()) {
                 BigInteger raw = new BigInteger(digits, hex ? 16 : 10);
                 if (raw.bitLength() <= RAW_BITS) return raw;
             }
@@ -3689,10 +3690,9 @@ public final class NanoStreamWs {
 
         /** Where a browser on this machine opens it. */
         static String address(String host, int port, boolean tls) {
-            boolean any = host.equals("0.0.0.0") || host.equals("::");
-            String name = any ? "localhost" : host;
-            if (name.contains(":") && !name.startsWith("["))
-                name = '[' + name + ']'; // RFC 3986 §3.2.2
+            String name = host
+                .replaceFirst("^(0\\.0\\.0\\.0|::)$", "localhost")
+                .replaceFirst("^[^\\[].*:.*$", "[$0]"); // RFC 3986 §3.2.2
             String scheme = tls ? "https://" : "http://";
             return scheme + name + ':' + port + '/';
         }
@@ -6149,8 +6149,7 @@ public final class NanoStreamWs {
         }
 
         static boolean isOption(String word) {
-            boolean original = originalName(word) != null;
-            return original || word.startsWith("--");
+            return originalName(word) != null || word.startsWith("--");
         }
 
         /** The name of an option in the form of nano-stream-ws, name=value, or null. */
@@ -6204,8 +6203,7 @@ public final class NanoStreamWs {
 
         Duration positive() throws UsageException {
             Duration duration = seconds();
-            if (duration.isZero())
-                throw new UsageException("--" + name + " wants more than 0 seconds");
+            if (duration.isZero()) throw wants("more than 0 seconds");
             return duration;
         }
 
@@ -6235,10 +6233,10 @@ public final class NanoStreamWs {
          * @param what they are, and how they are written */
         <T> List<T> list(Function<String, T> parse, String what) throws UsageException {
             List<T> list = new ArrayList<>();
-            for (String part : text().split(",", -1)) {
-                String text = part.strip();
-                T element = parse.apply(text);
-                if (element == null) throw new Option(name, text).wants(what);
+            for (String text : text().split(",", -1)) {
+                Option part = new Option(name, text.strip());
+                T element = parse.apply(part.value);
+                if (element == null) throw part.wants(what);
                 list.add(element);
             }
             return list;
@@ -6260,22 +6258,19 @@ public final class NanoStreamWs {
         static final String SERVER = "wss?://[^/?#@]+([/?][!-\"$-~]*)?";
         static final Pattern ACCOUNTS = Pattern.compile("(?<=[?&])accounts=([^&]*)&?");
 
-        /** One that is no server. */
-        Feed(String host, int port, String path) {
-            this(host, port, path, null, List.of());
-        }
-
         /** A feed. What is wrong is not repeated: the path may be a secret. */
         static Feed parse(String text) throws UsageException {
-            if (text.equals("-")) return new Feed("-", 0, "");
+            if (text.equals("-"))
+                return new Feed("-", 0, "", null, List.of());
             Matcher match = FORM.matcher(text);
             if (!match.matches()) return ofServer(text);
-            String digits = match.group(2) == null ? "80" : match.group(2);
+            String digits = Objects.requireNonNullElse(match.group(2), "80");
             int port = Integer.parseInt(digits);
             if (port > 65535) throw wrong();
-            String path = match.group(3) == null ? "/" : match.group(3);
+            String path = Objects.requireNonNullElse(match.group(3), "/");
             try {
-                return new Feed(match.group(1), port, Http.percentDecode(path));
+                String decoded = Http.percentDecode(path);
+                return new Feed(match.group(1), port, decoded, null, List.of());
             } catch (Refusal e) {
                 throw wrong();
             }
