@@ -108,7 +108,7 @@ final class ProxyInFront implements AutoCloseable {
         String path = System.getenv("PATH") + ":/usr/sbin:/usr/local/sbin";
         Path found = Stream.of(path.split(":")).map(folder -> Path.of(folder, name)).filter(Files::isExecutable)
             .findFirst().orElse(null);
-        assumeTrue(found != null, "skipped, as there is no " + name);
+        assumeTrue(found != null, "there is no " + name);
         return found.toString();
     }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# run.sh JAVA JUNIT OPTIONS...: runs the tests in .build/classes; the last line counts them. JUNIT_JVM has JVM options.
-# Fails if one failed, or none ran.
+# run.sh JAVA JUNIT OPTIONS...: runs the tests in .build/classes; the last line counts them, those before it say what
+# was missing. JUNIT_JVM has JVM options. Fails if one failed, or none ran.
 java=$1 junit=$2
 shift 2
 "$java" $JUNIT_JVM -jar "$junit" execute --disable-banner --disable-ansi-colors --class-path .build/classes \
@@ -12,5 +12,6 @@ if [ "$status" != 0 ] || [ "${passed:-0}" = 0 ]; then
   cat .build/report.txt
   [ "$status" != 0 ] || status=1
 fi
+sed -n 's/.*Assumption failed: //p' .build/report.txt | sort | uniq -c | sed 's/^ *\([0-9]*\)/\1 skipped:/'
 echo "${passed:-0} passed, ${failed:-0} failed"
 exit $status
