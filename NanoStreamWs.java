@@ -3254,9 +3254,9 @@ public final class NanoStreamWs {
         }
     }
 
-    /** What a server says to which a feed has connected. One that acknowledges the subscription before it says
-     * anything else is a Nano node, and its confirmations are all that is broadcast. Of any other server every
-     * text is: one that only looks like an acknowledgement, of a publisher, must not silence it. */
+    /** What a server says to which a feed has connected. One that acknowledges the subscription before it
+     * says anything else is a Nano node, and its confirmations are all that is broadcast. Of any other server
+     * every text is: one that only looks like an acknowledgement, of a publisher, must not silence it. */
     static class NanoNode implements Translation {
         final NanoBlocks blocks;
         final String subscription;
@@ -3503,10 +3503,10 @@ public final class NanoStreamWs {
             """;
         /** Tells the connection's state in words. A screen reader speaks each text that is set there, so the
          * same is not set twice. The page connects beneath its own path, where a proxy may have a prefix. A
-         * browser does not say why a handshake failed, but /healthz says a part of it: whoever is refused while
-         * no feed is up is not refused for that. Nor does it say that there is no room. Without a token, or
-         * with one that cannot have been used, the page tries again, later and later, and by chance, so that
-         * not all pages do in the same moment. */
+         * browser does not say why a handshake failed, but /healthz says a part of it: that no feed is up is
+         * no reason, and that there is no room is not said there. Without a token, or with one that cannot
+         * have been used, the page tries again, later and later, and by chance, so that not all pages do in
+         * the same moment. */
         static final String CONNECTION = """
             const find = (id) => document.getElementById(id);
             const show = (id, text) => { find(id).textContent = text; };
@@ -4950,9 +4950,9 @@ public final class NanoStreamWs {
                 ends.add(text(e));
             }
 
-            /** Waits until it is over, with pings to see that: a text close behind the handshake, or before an end
-             * without a close frame, can leave the JDK deaf. So the first pong is asked for more often. Pings are
-             * counted, not time: while this process itself stood still the server was not silent.
+            /** Waits until it is over, with pings to see that: a text close behind the handshake, or before
+             * an end without a close frame, can leave the JDK deaf. So the first pong is asked for more often.
+             * Pings are counted, not time: while this process itself stood still the server was not silent.
              * @return why it is over */
             String hold(WebSocket socket) throws InterruptedException {
                 Duration time = second.multipliedBy(ANSWER);

@@ -256,11 +256,11 @@ class LayersTest {
             bad(Check.TOO_DENSE, "line 3: 111 columns", "\n\nfinal class", "\n\n//" + "-".repeat(109) + "\nfinal class"),
             bad(Check.TOO_DENSE, "line 25: 111 columns", "                Page", " ".repeat(92) + "Page"),
             bad(Check.TOO_DENSE, "part 1: 156\\d\\d tokens", before + "1;", "    int a;\n".repeat(5_200)),
-            bad(Check.TOO_DENSE, "part 2: 194\\d\\d tokens", "enum State",
-                "int a;\n".repeat(6_453) + "enum State"),
-            bad(Check.TOO_DENSE, "part 3: 36\\d\\d tokens", "serve(new Server());", "int a;\n".repeat(1_210)),
-            bad(Check.TOO_DENSE, "all: 400\\d\\d tokens", "static final String VERSION",
-                "int a;\n".repeat(13_287) + "static final String VERSION"),
+            bad(Check.TOO_DENSE, "part 2: 199\\d\\d tokens", "enum State",
+                "int a;\n".repeat(6_620) + "enum State"),
+            bad(Check.TOO_DENSE, "part 3: 35\\d\\d tokens", "serve(new Server());", "int a;\n".repeat(1_160)),
+            bad(Check.TOO_DENSE, "all: 404\\d\\d tokens", "static final String VERSION",
+                "int a;\n".repeat(13_420) + "static final String VERSION"),
             bad(Check.ON_DEMAND, "line 1", "import java.util.Map;", "import java.util.*;"),
             bad(Check.ON_DEMAND, "line 2", "import java.util.Map;", "\nimport static java.util.Map.*;"));
     }
