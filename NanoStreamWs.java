@@ -4884,7 +4884,7 @@ public final class NanoStreamWs {
             final BlockingQueue<String> ends = new LinkedBlockingQueue<>(); // why it is over
             private boolean lasted; // for ANSWER at least
             private volatile int signs; // of life
-            private volatile Instant heard = clock.instant(); // the last of them
+            private volatile Instant heard; // the last of them
             private volatile boolean asked = true; // for more, as onOpen does
             private volatile boolean hears; // a pong has come
             private boolean binary; // messages come, which is told once
@@ -4955,6 +4955,7 @@ public final class NanoStreamWs {
              * Pings are counted, not time: while this process itself stood still the server was not silent.
              * @return why it is over */
             String hold(WebSocket socket) throws InterruptedException {
+                heard = clock.instant(); // the handshake was one, and the time before it is missed already
                 Duration time = second.multipliedBy(ANSWER);
                 int unanswered = 0;
                 while (unanswered < 2) {

@@ -308,6 +308,22 @@ class WebSocketFeedTest {
     }
 
     @Test
+    @DisplayName("the time that a handshake takes is missed once, also where the server dies without a sign of life")
+    void countsAHandshakeOnce() throws Exception {
+        feed(LONG);
+        try (FakeNode.Session session = node.next()) {
+            session.answersPings = false;
+            now = now.plusSeconds(8);
+            session.open();
+            awaitLog(name() + " is connected; 8 s were missed");
+            session.socket.setSoLinger(true, 0);
+        }
+        awaitLog(name() + " is lost: ");
+        awaitUp(false);
+        assertEquals(8_000, feed.state().missed());
+    }
+
+    @Test
     @DisplayName("one that closes is tried again; the log has its code, and how many seconds were missed")
     void connectsAgain() throws Exception {
         feed(LONG);

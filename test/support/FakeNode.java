@@ -47,10 +47,7 @@ final class FakeNode implements AutoCloseable {
      * that: to what comes in the packet of the handshake's answer, or close behind it.) */
     Session accept() throws Exception {
         Session session = next();
-        session.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            + "Sec-WebSocket-Accept: " + accepted(RawClient.field(session.head, "Sec-WebSocket-Key")) + "\r\n\r\n");
-        session.listen();
-        session.greeting = session.frame().text();
+        session.open();
         return session;
     }
 
@@ -105,6 +102,14 @@ final class FakeNode implements AutoCloseable {
             while (!read.toString().endsWith("\r\n\r\n"))
                 read.append((char) in.readUnsignedByte());
             head = read.toString();
+        }
+
+        /** Answers the handshake, and waits for the first text. */
+        void open() throws Exception {
+            write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                + "Sec-WebSocket-Accept: " + accepted(RawClient.field(head, "Sec-WebSocket-Key")) + "\r\n\r\n");
+            listen();
+            greeting = frame().text();
         }
 
         void listen() {
