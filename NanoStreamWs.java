@@ -5226,7 +5226,7 @@ public final class NanoStreamWs {
         // thread only:
         private int pause;          // ms
         private long since;         // ns: when it went up or down; 0 until it was up
-        private String trouble = "";
+        String trouble = "";
 
         /** @param what it is for */
         RedisLink(RedisAddress address, String what, EventLog events) {
@@ -5253,8 +5253,8 @@ public final class NanoStreamWs {
                         why = connection.reason;
                     failed(String.valueOf(why.getMessage())); // it may be null
                 }
-                int millis = ThreadLocalRandom.current().nextInt(pause / 2, pause); // not all at once
-                LockSupport.parkNanos(millis * 1_000_000L);
+                // not all at once
+                LockSupport.parkNanos(1_000_000L * ThreadLocalRandom.current().nextInt(pause / 2, pause));
                 pause = Math.min(2 * pause, address.times.mostPause);
             }
         }
@@ -5297,6 +5297,7 @@ public final class NanoStreamWs {
         final Queue<CompletableFuture<Object>> pending = new ConcurrentLinkedQueue<>();
         private RespConnection open; // under writing; or null
         private volatile long wellFrom = System.nanoTime(); // so far: see REMEMBERED
+        RedisLink channel; // set before the start: it has to be subscribed where messages are published
 
         RedisRequests(RedisAddress address, EventLog events) {
             super(address, "requests", events);
@@ -5348,6 +5349,8 @@ public final class NanoStreamWs {
         void serve(RespConnection connection) throws IOException {
             if (connection.ask("INFO") instanceof byte[] info)
                 judge(new String(info, ISO_8859_1));
+            if (trouble.endsWith(RedisException.REPLICA)) // another one took over, maybe, and the first lives
+                channel.last.giveUp(LOST);
             switchTo(connection);
             up();
             try {
@@ -5389,8 +5392,7 @@ public final class NanoStreamWs {
                 throw new RedisException("READONLY");
             if (info.contains("aof_enabled:0"))
                 events.add(Event.WARNING, name + " forgets used tokens when it ends: set appendonly yes");
-            String policy = "maxmemory_policy:";
-            if (info.contains(policy) && !info.contains(policy + "noeviction"))
+            if (info.matches("(?s).*maxmemory_policy:(?!noeviction).*"))
                 events.add(Event.WARNING, name + " forgets used tokens when its memory is full: set "
                     + "maxmemory-policy noeviction");
         }
@@ -5579,10 +5581,10 @@ public final class NanoStreamWs {
                 EventLog events) {
             this.own = own;
             this.leeway = leeway;
-            String path = address.uri.getPath().replaceFirst("^/", "");
-            prefix = path.isEmpty() ? "nano-stream" : path;
+            prefix = address.uri.getPath().replaceFirst("^/?$", "/nano-stream").substring(1);
             requests = new RedisRequests(address, events);
             channel = new RedisChannel(address, prefix, broadcaster, this::report, events);
+            requests.channel = channel;
         }
 
         void start() {

@@ -397,6 +397,23 @@ class RedisTest {
         }
 
         @Test
+        @DisplayName("behind a replica that it had to leave, the channel is subscribed anew as well: it may be there still")
+        void leavesAReplicaWithBoth() throws Exception {
+            up();
+            fake.answer("INFO", FakeRedis.bulk("role:slave\r\n"));
+            fake.answer("SET", "-READONLY no\r\n");
+            assertUnasked(shared.claim(token(1)), "\"READONLY no\"");
+            fake.await("INFO", 3);
+            assertTrue(shared.redis.channel.isUp, "messages may come until another one has taken over");
+            fake.answers.clear();
+            fake.await("SUBSCRIBE", 2);
+            shared.awaitUp();
+            assertNull(shared.claim(token(2)));
+            assertNull(shared.publish("a"));
+            shared.awaitTexts("a");
+        }
+
+        @Test
         @DisplayName("a PING asks in silence whether it is there")
         void probes() throws Exception {
             shared(late(400)).awaitUp();
