@@ -17,9 +17,9 @@
  * Everybody who reaches the feed's port may publish, and see the figures of the server; it is on loopback by
  * default, and what a browser posts there is refused. A server that is a feed may publish; the JDK reads what
  * it sends. Redis is believed: whoever writes there can publish, and can make a used token work at another
- * server. A proxy is believed, if --proxy has it, who its client is, for the log alone. A secret, a token or a
- * query never gets into a log line, nor does a private key or a password; a secret that is made at the start
- * is printed once, beside them.
+ * server. A proxy is believed, if --proxy has it, who its client is, for the log alone. A secret, a token or
+ * a query never gets into a log line, nor does a private key or a password; a secret that is made at the
+ * start is printed once, beside them.
  *
  * The one idea. The stream is a log of ready-encoded frames, and a listener is a cursor into it. A server's
  * frames are unmasked (RFC 6455 §5.1), so the bytes for one are the bytes for all. Each message is encoded
@@ -123,6 +123,7 @@ import java.math.BigDecimal;
 import java.math.BigInteger;
 import java.math.RoundingMode;
 import java.net.ConnectException;
+import java.net.CookieHandler;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -3531,11 +3532,10 @@ public final class NanoStreamWs {
             }
             async function explain() {
               const health = await fetch('healthz', { signal: AbortSignal.timeout(5000) }).catch(() => null);
-              const words = await health?.text().catch(() => '');
-              const takes = health?.ok || /^no feed is up(; ws.*)?$/.test(words);
+              const up = health?.ok || /^no feed is up(; ws.*)?$/.test(await health?.text().catch(() => ''));
               const refused = (why) => say('bad', `Not admitted: ${why}. The log of the server says why.`);
               if (!health) again('The server cannot be reached.');
-              else if (!takes) again('The server takes no listeners at the moment.');
+              else if (!up) again('The server takes no listeners at the moment.');
               else if (token) refused('the token was used or has expired, or the server is full');
               else if (tries > 0) again('The server does not admit this page any more.');
               else refused('this server wants a token, or is full');
@@ -4765,9 +4765,29 @@ public final class NanoStreamWs {
             return new FeedState(now.up, words, now.connections, missed);
         }
 
+        /** Keeps no cookies, but is told of an answer's fields before its body. Where that is no upgrade, the
+         * JDK reads all of the body into memory: one without a small length is not let come. */
+        static class Guard extends CookieHandler {
+            @Override
+            public Map<String, List<String>> get(
+                    URI uri,
+                    Map<String, List<String>> fields) {
+                return Map.of();
+            }
+
+            @Override
+            public void put(URI uri, Map<String, List<String>> fields) throws IOException {
+                String length = fields.getOrDefault("Content-Length", List.of("")).getFirst();
+                boolean small = length.matches("[0-9]{1,5}");
+                if (!small && !fields.containsKey("Upgrade"))
+                    throw new IOException("its answer is no upgrade");
+            }
+        }
+
         static HttpClient client() {
             return HttpClient.newBuilder()
                 .executor(Thread::startVirtualThread)
+                .cookieHandler(new Guard())
                 .build();
         }
 
@@ -4951,8 +4971,9 @@ public final class NanoStreamWs {
             }
 
             /** Waits until it is over, with pings to see that: a text close behind the handshake, or before
-             * an end without a close frame, can leave the JDK deaf. So the first pong is asked for more often.
-             * Pings are counted, not time: while this process itself stood still the server was not silent.
+             * an end without a close frame, can leave the JDK deaf. So the first pong is asked for more
+             * often. Pings are counted, not time: while this process itself stood still the server was not
+             * silent.
              * @return why it is over */
             String hold(WebSocket socket) throws InterruptedException {
                 heard = clock.instant(); // the handshake was one, and the time before it is missed already
