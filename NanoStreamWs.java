@@ -18,8 +18,8 @@
  * default, and what a browser posts there is refused. A server that is a feed may publish; the JDK reads what
  * it sends. Redis is believed: whoever writes there can publish, and can make a used token work at another
  * server. A proxy is believed, if --proxy has it, who its client is, for the log alone.
- * A secret, a token or a query never gets into a log line, nor does a private key or a password; a secret that
- * is made at the start is printed once, beside them.
+ * A secret, a token or a query never gets into a log line, nor does a private key or a password; a secret
+ * that is made at the start is printed once, beside them.
  *
  * The one idea. The stream is a log of ready-encoded frames, and a listener is a cursor into it. A server's
  * frames are unmasked (RFC 6455 §5.1), so the bytes for one are the bytes for all. Each message is encoded
