@@ -400,22 +400,41 @@ class ClusterTest {
         return crowd;
     }
 
-    /** Ends the loads. All listeners are still there, and what they did not get has been counted. */
-    private void assertAllCounted(List<Load> loads, List<Taker> takers) throws Exception {
-        for (Load load : loads)
-            load.end();
-        assertEquals(200, servers.getFirst().post("the end"));
-        for (Taker taker : takers) {
-            taker.await("the end");
-            assertTrue(taker.isThere);
+    /** Three servers, each with a listener and a publisher, and clients that come with tokens. */
+    private final class Busy {
+        final List<Taker> takers;
+        final List<Load> loads;
+        final Crowd crowd;
+
+        Busy() throws Exception {
+            three("--secret=" + TestServer.SECRET);
+            takers = takers(1);
+            loads = servers.stream().map(ClusterTest.this::load).toList();
+            crowd = crowd();
+            loads.getFirst().awaitMore(200);
         }
-        assertSameOrder(takers);
-        int taken = loads.stream().mapToInt(load -> load.taken.size()).sum();
-        assertTrue(redis.number() > taken, "Redis knows of all that it took");
-        for (int i = 0; i < servers.size(); i++) {
-            int feed = servers.get(i).feedPort();
-            assertEquals(takers.get(i).texts.size(), figure(feed, CAME));
-            assertEquals(redis.number(), figure(feed, CAME) + figure(feed, LOST), servers.get(i).log());
+
+        /** Messages are taken again, and nobody was admitted twice. All listeners are still there, and what they did
+         * not get has been counted. */
+        void assertOutlived() throws Exception {
+            for (Load load : loads)
+                load.awaitMore(200);
+            crowd.assertOnce();
+            for (Load load : loads)
+                load.end();
+            assertEquals(200, servers.getFirst().post("the end"));
+            for (Taker taker : takers) {
+                taker.await("the end");
+                assertTrue(taker.isThere);
+            }
+            assertSameOrder(takers);
+            int taken = loads.stream().mapToInt(load -> load.taken.size()).sum();
+            assertTrue(redis.number() > taken, "Redis knows of all that it took");
+            for (int i = 0; i < servers.size(); i++) {
+                int feed = servers.get(i).feedPort();
+                assertEquals(takers.get(i).texts.size(), figure(feed, CAME));
+                assertEquals(redis.number(), figure(feed, CAME) + figure(feed, LOST), servers.get(i).log());
+            }
         }
     }
 
@@ -423,33 +442,22 @@ class ClusterTest {
     @DisplayName("when Redis is killed under load and started again, nobody is admitted twice, listeners stay, the "
         + "stream goes on, and what was lost is counted")
     void outlivesAKilledRedis() throws Exception {
-        three("--secret=" + TestServer.SECRET);
-        List<Taker> takers = takers(1);
-        List<Load> loads = servers.stream().map(this::load).toList();
-        Crowd crowd = crowd();
-        loads.getFirst().awaitMore(200);
+        Busy busy = new Busy();
         redis.kill();
-        loads.forEach(Load::awaitRefused);
+        busy.loads.forEach(Load::awaitRefused);
         awaitRedis("is down");
         redis.start();
         awaitRedis("is up again");
-        for (Load load : loads)
-            load.awaitMore(200);
-        crowd.assertOnce();
-        assertAllCounted(loads, takers);
+        busy.assertOutlived();
     }
 
     @Test
     @DisplayName("while Redis stands still for 5 s, nobody is admitted and nothing taken; then all goes on")
     void outlivesAPausedRedis() throws Exception {
-        three("--secret=" + TestServer.SECRET);
-        List<Taker> takers = takers(1);
-        List<Load> loads = servers.stream().map(this::load).toList();
-        Crowd crowd = crowd();
-        loads.getFirst().awaitMore(200);
+        Busy busy = new Busy();
         redis.pause();
         long end = System.nanoTime() + 5_000_000_000L;
-        loads.forEach(Load::awaitRefused);
+        busy.loads.forEach(Load::awaitRefused);
         for (TestServer server : servers)
             TestServer.await("it is not well", () -> health(server) == 503);
         while (System.nanoTime() < end) {
@@ -460,10 +468,7 @@ class ClusterTest {
             LockSupport.parkNanos(20_000_000); // 20 ms
         }
         redis.resume();
-        for (Load load : loads)
-            load.awaitMore(200);
-        crowd.assertOnce();
-        assertAllCounted(loads, takers);
+        busy.assertOutlived();
     }
 
     @Test

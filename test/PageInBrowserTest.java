@@ -61,6 +61,12 @@ class PageInBrowserTest {
         browser.awaitState("Connected");
     }
 
+    /** The page of a server that wants a token, connected. */
+    private void connectByToken() throws Exception {
+        browser.open(url() + '#' + TestToken.fresh(server));
+        browser.awaitState("Connected");
+    }
+
     private void post(String message) throws Exception {
         assertEquals(200, server.post(message));
     }
@@ -216,8 +222,7 @@ class PageInBrowserTest {
     @DisplayName("a token that was lost with its connection does not work again: the page says so, and why it ended")
     void saysWhyItEnded() throws Exception {
         start("--secret=" + TestServer.SECRET);
-        browser.open(url() + '#' + TestToken.fresh(server));
-        browser.awaitState("Connected");
+        connectByToken();
         server.close();
         browser.awaitState("The server is shutting down. To connect again takes a new token.");
         assertTrue(displayed("#ask"));
@@ -475,8 +480,7 @@ class PageInBrowserTest {
     @DisplayName("the accessibility tree has the state, the parts by their names, figures, chart, table and buttons")
     void isAccessible() throws Exception {
         start("--secret=" + TestServer.SECRET);
-        browser.open(url() + '#' + TestToken.fresh(server));
-        browser.awaitState("Connected");
+        connectByToken();
         postBlock("state", "send", "1" + NANO);
         awaitRows(1);
         browser.await("document.getElementById('most').textContent");
@@ -501,8 +505,7 @@ class PageInBrowserTest {
     void hasContrast(String scheme) throws Exception {
         start("--secret=" + TestServer.SECRET);
         browser.scheme(scheme);
-        browser.open(url() + '#' + TestToken.fresh(server));
-        browser.awaitState("Connected");
+        connectByToken();
         for (String subtype : List.of("send", "receive", "change", "epoch"))
             postBlock("state", subtype, "1" + NANO);
         awaitRows(4);
