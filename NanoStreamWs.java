@@ -3518,7 +3518,7 @@ public final class NanoStreamWs {
               find('state').className = mood;
             }
             function connect() {
-              const address = location.origin.replace('http', 'ws') + location.pathname + '?last=50';
+              const address = location.origin.replace('http', 'ws') + location.pathname + '?last=' + ROWS;
               const socket = new WebSocket(address + (token && '&t=' + encodeURIComponent(token)));
               socket.onopen = begin;
               socket.onmessage = take;
@@ -3556,7 +3556,7 @@ public final class NanoStreamWs {
             function begin({ target }) {
               target.onclose = lost;
               recent = [];
-              past = { most: 50, until: performance.now() + 1000 };
+              past = { most: ROWS, until: performance.now() + 1000 };
               say('good', 'Connected');
             }
             function take({ data }) {
@@ -4739,7 +4739,7 @@ public final class NanoStreamWs {
         final InstantSource clock;
         final Thread thread = Thread.ofVirtual().name("feed").unstarted(this::run);
         private volatile boolean draining;
-        volatile HttpClient client = client(); // one for each try
+        volatile HttpClient client; // of this try or the last one; null before the first
         private volatile Stretch stretch; // changed by the feed's thread alone
 
         WebSocketFeed(Intake intake, Peer peer, Duration ping, Duration second, InstantSource clock) {
@@ -4814,7 +4814,10 @@ public final class NanoStreamWs {
         }
 
         @Override
-        public void close() { client.shutdownNow(); }
+        public void close() {
+            if (client != null)
+                client.shutdownNow();
+        }
 
         /** Connects again and again. Many servers may have lost the same one, so they wait for a random part
          * of the time between two tries. */
@@ -4823,6 +4826,9 @@ public final class NanoStreamWs {
                 int most = 1;
                 while (true) {
                     boolean lasted = attend();
+                    // A server that does not read can hold a lost connection open, and one that refuses can
+                    // go on answering.
+                    client.shutdownNow();
                     if (lasted)
                         most = 1;
                     double part = (1 + Math.random()) / 2;
@@ -4835,7 +4841,6 @@ public final class NanoStreamWs {
 
         /** Connects, and stays until that is over. @return whether it has lasted for a moment */
         boolean attend() throws InterruptedException {
-            client.shutdownNow(); // a server that does not read can hold a lost connection open
             client = client();
             Link link = new Link();
             String greeting = peer.greeting.get(); // before the first text can come
@@ -4846,7 +4851,6 @@ public final class NanoStreamWs {
                     .orTimeout(OPENING, TimeUnit.SECONDS) // a refusal's body may have no end
                     .get();
             } catch (ExecutionException e) {
-                client.shutdownNow(); // so does one that goes on answering, or answers with too much
                 String why = why(e.getCause());
                 events.add(Event.FEED, "unreachable", name() + " cannot be reached: " + why);
                 return false;
@@ -5419,144 +5423,30 @@ public final class NanoStreamWs {
         }
     }
 
-    /** The channel by which messages come to every server. */
-    static class RedisChannel extends RedisLink {
-        /** When it was seen, its number, the bytes of all messages up to its end, and the message. */
-        static final Pattern MESSAGE =
-            Pattern.compile("([0-9]{1,16}) ([0-9]{1,16}) ([0-9]{1,16}) (.+)", Pattern.DOTALL);
-        static final int REPORT = 256 * 1024;           // bytes until it is told how far this server is
-        /** The number of the last message. */
-        static final String NUMBER = """
-            local n = tonumber(redis.call('HMGET', KEYS[1], 'number')[1])
-            return n and n >= 0 and n <= 2^52 and n or 0
-            """;
-        final String channel, state; // its name, and the key of what stands before the next message
-        final Broadcaster broadcaster;
-        final LongConsumer report;
-        final LongAdder messages = new LongAdder();
-        final LongAdder lost = new LongAdder();
-        volatile long number = -1; // of the last message that was broadcast; -1: none is known
-        volatile long seen;   // when it was seen
-        // thread only:
-        private long known = -1;    // the number when it subscribed; -1: it has not, or may not ask for it
-        private long reported;      // bytes
-        private long reportedAt;    // ns
-
-        /** @param report told up to which byte of all messages this server has broadcast them, and 0 where it
-         * begins to get them */
-        RedisChannel(
-                RedisAddress address,
-                String prefix,
-                Broadcaster broadcaster,
-                LongConsumer report,
-                EventLog events) {
-            super(address, "the channel", events);
-            channel = prefix + ":feed";
-            state = prefix + ":state";
-            this.broadcaster = broadcaster;
-            this.report = report;
-        }
-
-        @Override
-        void serve(RespConnection connection) throws IOException {
-            if (number < 0)
-                number = known; // nothing came since then, or was lost
-            known = connection.ask("EVAL", NUMBER, 1, state) instanceof Long last ? last : number;
-            if (number >= 0) {
-                count(known + 1);
-                number = known;
-            }
-            connection.tcp.setSoTimeout(address.times.probe);
-            connection.send("SUBSCRIBE", channel);
-            boolean probed = false;
-            while (true) {
-                boolean silent = connection.isSilent();
-                if (silent && probed) throw LATE;
-                if (silent)
-                    connection.send("PING"); // a subscriber is answered by an array
-                else
-                    take(connection.read());
-                probed = silent;
-            }
-        }
-
-        /** Takes what comes: that it is subscribed, a message, or the answer to a PING. */
-        void take(Object reply) throws IOException {
-            if (reply instanceof IOException e) throw e;
-            if (!(reply instanceof List<?> elements)) throw RespConnection.noRedis();
-            if (elements.size() < 3) return;
-            if (elements.getLast() instanceof byte[] payload) {
-                deliver(payload);
-                return;
-            }
-            report.accept(0); // what it has missed does not come any more: nobody shall wait for that
-            up();
-        }
-
-        void deliver(byte[] payload) {
-            Matcher parts = MESSAGE.matcher(text(payload));
-            if (!parts.matches()) { // whoever reaches Redis can publish anything
-                events.add(Event.SHARED, name + " has brought what no server published; it is left out");
-                return;
-            }
-            long next = Long.parseLong(parts.group(2));
-            byte[] message = parts.group(4).getBytes(UTF_8);
-            count(next);
-            seen = Long.parseLong(parts.group(1));
-            broadcaster.publish(when -> message, seen);
-            messages.increment();
-            number = next;
-            report(Long.parseLong(parts.group(3)));
-        }
-
-        /** What is no text becomes none. */
-        static String text(byte[] payload) {
-            try {
-                return Http.utf8(payload);
-            } catch (CharacterCodingException e) {
-                return "";
-            }
-        }
-
-        /** Numbers are without a gap, unless something was lost. */
-        void count(long next) {
-            long missing = number < 0 ? 0 : next - number - 1;
-            if (missing > 0) {
-                lost.add(missing);
-                broadcaster.skip();
-                events.add(Event.SHARED, name + ": " + missing + " messages were lost");
-            }
-            if (missing < 0)
-                events.add(Event.WARNING, name + " counts anew: Redis has lost its data, used tokens too");
-        }
-
-        void report(long bytes) {
-            long now = System.nanoTime();
-            long since = (now - reportedAt) / 1_000_000; // ms
-            if (bytes - reported < REPORT && since < address.times.report) return;
-            report.accept(bytes);
-            reported = bytes;
-            reportedAt = now;
-        }
-    }
-
     /** What the servers share. */
     static class Redis implements UsedTokens, Broadcast {
         /** ms that a used token is kept longer: the clocks of the servers may differ. */
         static final int MARGIN = 60_000;
         static final long MAX_BEHIND = 4 * 1024 * 1024; // bytes that a server may be behind; Redis keeps them
         static final int PAUSE = 20;                    // ms until a message is tried again that waits for it
+        /** Reads a number. What is none is 0: else it would stand in the way for ever. */
+        static final String COUNT = """
+            local function count(text)
+              local n = tonumber(text)
+              return n and n >= 0 and n <= 2^52 and n or 0
+            end
+            """;
+        /** The number of the last message. */
+        static final String NUMBER = COUNT + """
+            return count(redis.call('HMGET', KEYS[1], 'number')[1])
+            """;
         /** Publishes a message, unless a server is too far behind: see REPORT. Its time is that of Redis, and
          * increases, also where Redis does not know any more what this server has got. */
-        static final String PUBLISH = """
+        static final String PUBLISH = COUNT + """
             local state, servers = KEYS[1], KEYS[2]
             local channel, before, behind, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
             local time = redis.call('TIME')
             local last = redis.call('HMGET', state, 'seen', 'number', 'bytes')
-            local function count(text) -- what is none is 0: else it would stand in the way for ever
-              local n = tonumber(text)
-              return n and n >= 0 and n <= 2^52 and n or 0
-            end
             local known = math.max(count(last[1]), count(ARGV[5]))
             local seen = math.max(time[1] * 1000000 + time[2], known + 1)
             local number = count(last[2]) + 1
@@ -5590,8 +5480,9 @@ public final class NanoStreamWs {
         final String server = Long.toHexString(new SecureRandom().nextLong());
         final UsedTokens own;
         final Duration leeway;
+        final Broadcaster broadcaster;
         final RedisRequests requests;
-        final RedisChannel channel;
+        final Channel channel;
 
         /** @param own those that were used at this server */
         Redis(
@@ -5602,9 +5493,10 @@ public final class NanoStreamWs {
                 EventLog events) {
             this.own = own;
             this.leeway = leeway;
+            this.broadcaster = broadcaster;
             prefix = address.uri.getPath().replaceFirst("^/?$", "/nano-stream").substring(1);
             requests = new RedisRequests(address, events);
-            channel = new RedisChannel(address, prefix, broadcaster, this::report, events);
+            channel = new Channel(address, events);
             requests.channel = channel;
         }
 
@@ -5613,21 +5505,14 @@ public final class NanoStreamWs {
             channel.thread.start();
         }
 
-        /** @param bytes 0 takes back what was told before */
-        void report(long bytes) {
-            if (bytes == 0)
-                takeBack();
-            else
-                requests.send("EVAL", REPORT, 1, prefix + ":servers", server, bytes);
-        }
-
+        /** The others do not wait for this server any more, until it tells anew how far it is. */
         CompletableFuture<Object> takeBack() { return requests.send("HDEL", prefix + ":servers", server); }
 
         @Override
         public void claim(Claims claims) throws Refusal {
             String mac = HexFormat.of().formatHex(claims.mac().getBytes(ISO_8859_1));
             // So long, and not until then: the time of Redis is asked for nothing that decides who gets in.
-            double left = claims.expires() - Jwt.unixTime(channel.broadcaster.clock.instant()); // seconds
+            double left = claims.expires() - Jwt.unixTime(broadcaster.clock.instant()); // seconds
             long millis = (long) (1000 * left) + leeway.toMillis() + MARGIN;
             Object reply = requests.ask("SET", prefix + ":used:" + mac, 1, "NX", "PX", millis);
             if (reply == null) throw new Refusal(Rejection.TOKEN_USED);
@@ -5663,8 +5548,8 @@ public final class NanoStreamWs {
         long publish(byte[] before, String behind) throws Refusal {
             Object reply = requests.ask(
                 "EVAL", PUBLISH,
-                2, channel.state, prefix + ":servers",
-                channel.channel, before, behind, MAX_BEHIND, channel.seen);
+                2, prefix + ":state", prefix + ":servers",
+                prefix + ":feed", before, behind, MAX_BEHIND, channel.seen);
             if (reply instanceof Long number) return number;
             throw requests.unexpected();
         }
@@ -5695,11 +5580,113 @@ public final class NanoStreamWs {
                     channel.lost.sum());
         }
 
-        /** The others do not wait for this server any more. */
         void close() {
             channel.close(); // first: it reports
             takeBack().join();
             requests.close();
+        }
+
+        /** The channel by which messages come to every server. */
+        class Channel extends RedisLink {
+            /** When it was seen, its number, the bytes of all messages up to its end, and the message. */
+            static final Pattern MESSAGE =
+                Pattern.compile("([0-9]{1,16}) ([0-9]{1,16}) ([0-9]{1,16}) (.+)", Pattern.DOTALL);
+            static final int REPORT_BYTES = 256 * 1024;     // bytes until it is told how far this server is
+            final LongAdder messages = new LongAdder();
+            final LongAdder lost = new LongAdder();
+            volatile long number = -1; // of the last message that was broadcast; -1: none is known
+            volatile long seen;   // when it was seen
+            // thread only:
+            private long known = -1;    // the number when it subscribed; -1: not known
+            private long reported;      // bytes
+            private long reportedAt;    // ns
+
+            Channel(RedisAddress address, EventLog events) { super(address, "the channel", events); }
+
+            @Override
+            void serve(RespConnection connection) throws IOException {
+                if (number < 0)
+                    number = known; // nothing came since then, or was lost
+                Object reply = connection.ask("EVAL", NUMBER, 1, prefix + ":state");
+                known = reply instanceof Long last ? last : number; // it may be forbidden to ask for it
+                if (number >= 0) {
+                    count(known + 1);
+                    number = known;
+                }
+                connection.tcp.setSoTimeout(address.times.probe);
+                connection.send("SUBSCRIBE", prefix + ":feed");
+                boolean probed = false;
+                while (true) {
+                    boolean silent = connection.isSilent();
+                    if (silent && probed) throw LATE;
+                    if (silent)
+                        connection.send("PING"); // a subscriber is answered by an array
+                    else
+                        take(connection.read());
+                    probed = silent;
+                }
+            }
+
+            /** Takes what comes: that it is subscribed, a message, or the answer to a PING. */
+            void take(Object reply) throws IOException {
+                if (reply instanceof IOException e) throw e;
+                if (!(reply instanceof List<?> elements)) throw RespConnection.noRedis();
+                if (elements.size() < 3) return;
+                if (elements.getLast() instanceof byte[] payload) {
+                    deliver(payload);
+                    return;
+                }
+                takeBack(); // what it has missed does not come any more: nobody shall wait for that
+                up();
+            }
+
+            void deliver(byte[] payload) {
+                Matcher parts = MESSAGE.matcher(text(payload));
+                if (!parts.matches()) { // whoever reaches Redis can publish anything
+                    events.add(Event.SHARED, name + " has brought what no server published; it is left out");
+                    return;
+                }
+                long next = Long.parseLong(parts.group(2));
+                int head = parts.start(4); // of digits and blanks: a character is a byte
+                byte[] message = Arrays.copyOfRange(payload, head, payload.length);
+                count(next);
+                seen = Long.parseLong(parts.group(1));
+                broadcaster.publish(when -> message, seen);
+                messages.increment();
+                number = next;
+                report(Long.parseLong(parts.group(3)));
+            }
+
+            /** What is no text becomes none. */
+            static String text(byte[] payload) {
+                try {
+                    return Http.utf8(payload);
+                } catch (CharacterCodingException e) {
+                    return "";
+                }
+            }
+
+            /** Numbers are without a gap, unless something was lost. */
+            void count(long next) {
+                long missing = number < 0 ? 0 : next - number - 1;
+                if (missing > 0) {
+                    lost.add(missing);
+                    broadcaster.skip();
+                    events.add(Event.SHARED, name + ": " + missing + " messages were lost");
+                }
+                if (missing < 0)
+                    events.add(Event.WARNING,
+                        name + " counts anew: Redis has lost its data, used tokens too");
+            }
+
+            void report(long bytes) {
+                long now = System.nanoTime();
+                long since = (now - reportedAt) / 1_000_000; // ms
+                if (bytes - reported < REPORT_BYTES && since < address.times.report) return;
+                requests.send("EVAL", REPORT, 1, prefix + ":servers", server, bytes);
+                reported = bytes;
+                reportedAt = now;
+            }
         }
     }
 

@@ -945,7 +945,7 @@ class RedisTest {
         void countsWhatWasLostBeforeTheFirst(String reply, int lost) throws Exception {
             fake.answer("EVAL", reply.replace("~", "\r\n"));
             up();
-            assertEquals(List.of("EVAL", NanoStreamWs.RedisChannel.NUMBER, "1", "nano-stream:state"),
+            assertEquals(List.of("EVAL", NanoStreamWs.Redis.NUMBER, "1", "nano-stream:state"),
                 fake.requests("EVAL").getFirst().words());
             fake.cut();
             fake.await("SUBSCRIBE", 2);
